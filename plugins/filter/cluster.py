@@ -1,0 +1,88 @@
+"""Filters that the roles share. Each is documented in the YAML file that bears its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
+
+
+def addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return how the other hosts of the cluster reach each of the given hosts."""
+    return [
+        str(hostvars[host].get("airflow_address") or hostvars[host].get("ansible_host") or host)
+        for host in hosts
+    ]
+
+
+def networks(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return each given host as pg_hba.conf should name it.
+
+    An IP address where the inventory has one: PostgreSQL accepts a name only if
+    the client's address resolves back to it, which many sites' DNS does not do.
+    """
+    found = []
+    for host in hosts:
+        names = [str(hostvars[host].get(key) or "") for key in ("airflow_address", "ansible_host")] + [host]
+        found.append(next((f"{name}/{128 if ':' in name else 32}" for name in names if _is_ip(name)), host))
+    return list(dict.fromkeys(found))
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def api_servers(
+    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], first_port: int, instances: int, local: bool
+) -> list[dict[str, str]]:
+    """Return the API server processes as HAProxy's servers."""
+    names = list(hosts)
+    reached = ["127.0.0.1"] * len(names) if local else addresses(names, hostvars)
+    return [
+        {"name": f"{host}-{port}", "address": f"{address}:{port}"}
+        for host, address in zip(names, reached, strict=True)
+        for port in range(int(first_port), int(first_port) + int(instances))
+    ]
+
+
+def worker_slots(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int) -> int:
+    """Return how many tasks the given workers can run at the same time."""
+    return sum(int(hostvars[host].get("airflow_worker_concurrency", default)) for host in hosts)
+
+
+def environment_file(variables: Mapping[str, Any]) -> str:
+    """Return the lines of a systemd ``EnvironmentFile`` for these variables."""
+    lines = []
+    for name in sorted(variables):
+        value = str(variables[name])
+        for special in ("\\", '"', "$", "`"):
+            value = value.replace(special, "\\" + special)
+        lines.append(f'{name}="{value}"')
+    return "\n".join(lines) + "\n"
+
+
+def url_quote(text: str) -> str:
+    """Return text for the user or password part of a URL: every reserved character is quoted."""
+    return quote(str(text), safe="")
+
+
+class FilterModule:
+    """The collection's filters by name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "addresses": addresses,
+            "api_servers": api_servers,
+            "environment_file": environment_file,
+            "for_process": for_process,
+            "networks": networks,
+            "url_quote": url_quote,
+            "worker_slots": worker_slots,
+        }

@@ -1,0 +1,110 @@
+"""Which Airflow process reads which setting.
+
+Each process gets a configuration file of its own that holds only what it reads.
+So a changed setting changes, and therefore restarts, exactly the processes
+that it concerns, and no process holds settings that are none of its business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+AIRFLOW_PROCESSES = frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "worker", "database"})
+PROCESSES = AIRFLOW_PROCESSES | {"flower"}
+_WITH_DATABASE = AIRFLOW_PROCESSES - {"worker"}
+
+# Sections that only some processes read. A section that is not named here is read by every
+# Airflow process: a restart too many is better than a setting that silently does not apply.
+SECTION_READERS: Mapping[str, frozenset[str]] = {
+    "api": frozenset({"api-server"}),
+    "api_auth": frozenset({"api-server", "scheduler"}),
+    "celery": frozenset({"scheduler", "worker", "flower", "database"}),
+    "celery_broker_transport_options": frozenset({"scheduler", "worker", "flower"}),
+    "celery_result_backend_transport_options": frozenset({"scheduler", "worker"}),
+    "dag_processor": frozenset({"dag-processor"}),
+    "database": _WITH_DATABASE,
+    "execution_api": frozenset({"api-server"}),
+    "fab": frozenset({"api-server", "database"}),
+    "logging": PROCESSES,
+    "scheduler": frozenset({"scheduler"}),
+    "triggerer": frozenset({"triggerer"}),
+    "workers": frozenset({"worker"}),
+}
+
+# Settings that are read by other processes than the rest of their section.
+OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
+    ("api", "base_url"): AIRFLOW_PROCESSES,
+    ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
+    ("celery", "operation_timeout"): frozenset({"scheduler"}),
+    ("celery", "sync_parallelism"): frozenset({"scheduler"}),
+    ("celery", "task_publish_max_retries"): frozenset({"scheduler"}),
+    ("celery", "worker_autoscale"): frozenset({"worker"}),
+    ("celery", "worker_concurrency"): frozenset({"worker"}),
+    ("celery", "worker_prefetch_multiplier"): frozenset({"worker"}),
+    ("core", "auth_manager"): frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "database"}),
+    ("core", "default_pool_task_slot_count"): frozenset({"database"}),
+    ("core", "execution_api_server_url"): frozenset({"scheduler", "worker"}),
+    ("core", "max_active_runs_per_dag"): frozenset({"dag-processor", "scheduler", "worker"}),
+    ("core", "max_active_tasks_per_dag"): frozenset({"dag-processor", "scheduler", "worker"}),
+    ("core", "parallelism"): frozenset({"scheduler"}),
+    ("dag_processor", "bundle_refresh_check_interval"): frozenset({"dag-processor"}),
+    ("dag_processor", "dag_bundle_config_list"): AIRFLOW_PROCESSES,
+    ("dag_processor", "dag_bundle_storage_path"): AIRFLOW_PROCESSES,
+    ("dag_processor", "disable_bundle_versioning"): AIRFLOW_PROCESSES,
+    # The base class of every DAG bundle reads it, wherever a bundle is opened.
+    ("dag_processor", "refresh_interval"): frozenset({"dag-processor", "triggerer", "worker"}),
+    ("dag_processor", "stale_bundle_cleanup_age_threshold"): frozenset({"worker"}),
+    ("dag_processor", "stale_bundle_cleanup_interval"): frozenset({"worker"}),
+    ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
+    ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
+    ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "dag-processor"}),
+    ("triggerer", "default_capacity"): frozenset({"triggerer"}),
+}
+
+
+def readers(section: str, option: str) -> frozenset[str]:
+    """Return the processes that read a setting.
+
+    :param section: section of ``airflow.cfg``, in lower case.
+    :param option: its option, in lower case.
+    """
+    return OPTION_READERS.get((section, option)) or SECTION_READERS.get(section, AIRFLOW_PROCESSES)
+
+
+def render_value(value: Any) -> str:
+    """Return a value as ``airflow.cfg`` spells it.
+
+    Mappings and lists become JSON, truth values Airflow's ``True`` and
+    ``False``, and a percent sign is doubled because the file is interpolated.
+    """
+    if isinstance(value, bool):
+        text = str(value)
+    elif value is None:
+        text = ""
+    elif isinstance(value, Mapping | list):
+        text = json.dumps(value, sort_keys=True)
+    else:
+        text = str(value)
+    return text.replace("%", "%%")
+
+
+def for_process(config: Mapping[str, Mapping[str, Any]], process: str) -> dict[str, dict[str, str]]:
+    """Return what one process reads of a configuration, rendered and sorted.
+
+    :param config: ``{section: {option: value}}``.
+    :param process: one of ``PROCESSES``; ValueError for any other name.
+    """
+    if process not in PROCESSES:
+        raise ValueError(f"unknown process {process!r}; expected one of {', '.join(sorted(PROCESSES))}")
+    chosen: dict[str, dict[str, str]] = {}
+    for section in sorted(config):
+        options = {
+            option: render_value(config[section][option])
+            for option in sorted(config[section])
+            if process in readers(section.lower(), option.lower())
+        }
+        if options:
+            chosen[section] = options
+    return chosen

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+"""Start a systemd unit at boot and now, and restart it when it runs with old files."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: unit
+short_description: Keep a systemd unit running with the files it has now
+version_added: 0.1.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Enables and starts a unit, and restarts or reloads it when one of its files is newer than its last start or reload.
+  - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before the handler,
+    the next run sees no change and the unit goes on with old settings. This module compares what is on the machine
+    instead, so a run that was broken off at any point is finished by running it again.
+options:
+  name:
+    description: Name of the unit, with or without C(.service).
+    type: str
+    required: true
+  files:
+    description: Files that the unit reads when it starts. The unit file itself is always one of them.
+    type: list
+    elements: path
+    default: []
+  reload_files:
+    description: Files for which a reload is enough.
+    type: list
+    elements: path
+    default: []
+attributes:
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Run the scheduler
+  airflow_celery.cluster.unit:
+    name: airflow-scheduler
+    files:
+      - /etc/airflow/scheduler/airflow.cfg
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, of C(enable), C(start), C(restart) and C(reload).
+  returned: always
+  type: list
+  elements: str
+newer:
+  description: Files that were newer than the last start or reload.
+  returned: always
+  type: list
+  elements: str
+"""
+
+PROPERTIES = ("ActiveState", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
+
+
+def seconds_of(timestamp: str) -> float | None:
+    """Return seconds since the epoch of what systemd prints with ``--timestamp=us+utc``; None for none."""
+    if not timestamp or timestamp == "n/a":
+        return None
+    return datetime.strptime(timestamp.removesuffix(" UTC") + " +0000", "%a %Y-%m-%d %H:%M:%S.%f %z").timestamp()
+
+
+def newer_files(files: list[str], since: float | None) -> list[str]:
+    """Return which of the files changed after a point in time; a missing file never did."""
+    if since is None:
+        return []
+    return [path for path in files if os.path.exists(path) and os.stat(path).st_mtime > since]
+
+
+def plan(state: dict[str, str], files: list[str], reload_files: list[str]) -> tuple[list[str], list[str]]:
+    """Return what to do and because of which files, from the unit's properties."""
+    actions = []
+    # A template instance's own state is "enabled"; a static or generated unit can't be enabled.
+    if state["UnitFileState"] in ("disabled", "enabled-runtime", ""):
+        actions.append("enable")
+    if state["ActiveState"] not in ("active", "reloading", "activating"):
+        return [*actions, "start"], []
+    since = seconds_of(state["StateChangeTimestamp"])
+    newer = newer_files([*files, state["FragmentPath"]], since)
+    if newer:
+        return [*actions, "restart"], newer
+    newer = newer_files(reload_files, since)
+    return [*actions, *(["reload"] if newer else [])], newer
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "reload_files": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    name: str = module.params["name"]
+
+    def systemctl(*arguments: str) -> str:
+        code, out, error = module.run_command(["systemctl", *arguments])
+        if code != 0:
+            _, journal, _ = module.run_command(["journalctl", "--no-pager", "-n", "30", "-u", name])
+            module.fail_json(
+                msg=f"systemctl {' '.join(arguments)} failed: {error.strip() or out.strip()}",
+                journal=journal.splitlines(),
+            )
+        return str(out)
+
+    def show() -> dict[str, str]:
+        out = systemctl("show", "--timestamp=us+utc", *(f"--property={item}" for item in PROPERTIES), name)
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    state = show()
+    if state["NeedDaemonReload"] == "yes" and not module.check_mode:
+        systemctl("daemon-reload")
+        state = show()
+    if not state["FragmentPath"] and not module.check_mode:
+        systemctl("daemon-reload")
+        state = show()
+        if not state["FragmentPath"]:
+            module.fail_json(msg=f"there is no unit {name} on this host")
+
+    actions, newer = plan(state, module.params["files"], module.params["reload_files"])
+    result: dict[str, Any] = {"changed": bool(actions), "actions": actions, "newer": newer}
+    if not module.check_mode:
+        for action in actions:
+            systemctl(action, name)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Bring the metadata and the results database to what this release expects.
+
+Importing Airflow takes seconds, so the whole of it is one process instead of
+one ``airflow`` command a step. Each step first asks the database whether there
+is anything to do, so that a run that was broken off can simply be run again.
+
+Prints one JSON object as its last line: ``{"changed": ["schema", ...]}``.
+Secrets come from the environment, never from the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ADMIN_PASSWORD = "AIRFLOW_CLUSTER_ADMIN_PASSWORD"
+
+
+def airflow_cli(*arguments: str) -> None:
+    """Run an ``airflow`` command in this process; its chatter goes to stderr."""
+    from airflow.cli.cli_parser import get_parser
+
+    parsed = get_parser().parse_args(list(arguments))
+    with contextlib.redirect_stdout(sys.stderr):
+        parsed.func(parsed)
+
+
+class Step:
+    """Something the databases should have: how to see it, and how to make it."""
+
+    def __init__(self, name: str, is_done: Callable[[], bool], do: Callable[[], None]) -> None:
+        self.name = name
+        self.is_done = is_done
+        self.do = do
+
+
+def schema_step() -> Step:
+    """The Airflow and the FAB schema are at the revision of this release."""
+    from airflow.utils import db
+
+    def is_done() -> bool:
+        try:
+            db.check_migrations(timeout=1)
+        except TimeoutError:
+            return False
+        return True
+
+    return Step("schema", is_done, lambda: airflow_cli("db", "migrate"))
+
+
+def permissions_step(marker: Path, release: str) -> Step:
+    """FAB's roles and permissions are those of this release.
+
+    The running services have ``update_fab_perms`` off, so that several API
+    servers never race for the same rows; this is the one place that writes them.
+    """
+
+    def do() -> None:
+        airflow_cli("sync-perm")
+        marker.write_text(release)
+
+    return Step("permissions", lambda: marker.exists() and marker.read_text() == release, do)
+
+
+def _scalar(statement: str, **parameters: str) -> object:
+    from airflow import settings
+    from sqlalchemy import text
+
+    with settings.get_engine().connect() as connection:
+        return connection.execute(text(statement), parameters).scalar()
+
+
+def admin_step(user: str, email: str) -> Step:
+    """The admin can log in. An existing user keeps the password it has."""
+
+    def do() -> None:
+        airflow_cli(
+            *("users", "create", "--role", "Admin", "--username", user, "--email", email),
+            *("--firstname", "Airflow", "--lastname", "Admin", "--password", os.environ[ADMIN_PASSWORD]),
+        )
+
+    return Step(
+        "admin", lambda: _scalar("SELECT 1 FROM ab_user WHERE username = :user", user=user) is not None, do
+    )
+
+
+def pool_step(slots: int) -> Step:
+    """``default_pool`` has as many slots as the workers together."""
+    return Step(
+        "default_pool",
+        lambda: _scalar("SELECT slots FROM slot_pool WHERE pool = 'default_pool'") == slots,
+        lambda: airflow_cli("pools", "set", "default_pool", str(slots), "As many slots as the workers have"),
+    )
+
+
+def results_step() -> Step:
+    """Celery's result tables exist before workers that start together race to create them."""
+    from celery.backends.database.session import ResultModelBase
+    from sqlalchemy import create_engine, inspect
+
+    engine = create_engine(os.environ["AIRFLOW__CELERY__RESULT_BACKEND"].removeprefix("db+"))
+    # The models register themselves on import.
+    import celery.backends.database.models  # noqa: F401
+
+    return Step(
+        "results",
+        lambda: set(ResultModelBase.metadata.tables) <= set(inspect(engine).get_table_names()),
+        lambda: ResultModelBase.metadata.create_all(engine),
+    )
+
+
+def main() -> None:
+    """Run the steps that are named on the command line and report what changed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say what would change")
+    parser.add_argument("--pool-slots", type=int, help="size of default_pool; left alone when not given")
+    parser.add_argument("--only-pool", action="store_true", help="leave everything but the pool alone")
+    parser.add_argument("--admin-user", default="admin")
+    parser.add_argument("--admin-email", default="admin@localhost")
+    parser.add_argument("--marker", type=Path, help="file that remembers the release of the permissions")
+    parser.add_argument("--release", default="", help="id of this release")
+    arguments = parser.parse_args()
+
+    makers: list[Callable[[], Step]] = []
+    if not arguments.only_pool:
+        makers += [
+            schema_step,
+            lambda: permissions_step(arguments.marker, arguments.release),
+            lambda: admin_step(arguments.admin_user, arguments.admin_email),
+            results_step,
+        ]
+    if arguments.pool_slots is not None:
+        makers.append(lambda: pool_step(arguments.pool_slots))
+
+    changed = []
+    for make in makers:
+        step = make()
+        if step.is_done():
+            continue
+        changed.append(step.name)
+        if arguments.check:
+            # What follows may need tables that only this step would have made.
+            if step.name == "schema":
+                break
+            continue
+        step.do()
+    print(json.dumps({"changed": changed}))
+
+
+if __name__ == "__main__":
+    main()
