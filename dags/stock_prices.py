@@ -72,12 +72,12 @@ class YFinance:
     def history(self, ticker: str, first: date, last: date) -> list[DailyPrice]:
         import yfinance
 
-        # Without raise_errors a lost connection looks like a ticker that has no prices.
+        # Otherwise a lost connection would look like a ticker that has no prices.
+        yfinance.config.debug.hide_exceptions = False
         frame = yfinance.Ticker(ticker).history(
             start=first.isoformat(),
             end=(last + timedelta(days=1)).isoformat(),  # yfinance leaves the last day out
             auto_adjust=False,
-            raise_errors=True,
         )
         return [
             DailyPrice(
