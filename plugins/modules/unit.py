@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import os
+import time
+import urllib.error
+import urllib.request
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +38,16 @@ options:
     type: list
     elements: path
     default: []
+  health_url:
+    description:
+      - URL that answers 200 when the service is healthy. The module returns when it does.
+      - Without it, the module returns as soon as systemd calls the unit active.
+    type: str
+  health_timeout:
+    description:
+      - Seconds to wait for O(health_url). A unit that keeps falling over fails earlier, with the end of its journal.
+    type: int
+    default: 120
 attributes:
   check_mode:
     support: full
@@ -46,6 +59,7 @@ EXAMPLES = r"""
     name: airflow-scheduler
     files:
       - /etc/airflow/scheduler/airflow.cfg
+    health_url: http://127.0.0.1:8974/health
 """
 
 RETURN = r"""
@@ -61,7 +75,9 @@ newer:
   elements: str
 """
 
-PROPERTIES = ("ActiveState", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
+PROPERTIES = ("ActiveState", "NRestarts", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
+# So often a unit may fall over while it is waited for: its database may be a moment later than itself.
+FALLS_ALLOWED = 2
 
 
 def seconds_of(timestamp: str) -> float | None:
@@ -94,26 +110,50 @@ def plan(state: dict[str, str], files: list[str], reload_files: list[str]) -> tu
     return [*actions, *(["reload"] if newer else [])], newer
 
 
+def answers(url: str) -> bool:
+    """Return whether a URL answers 200 now. No proxy: it is this host that is asked."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
             "reload_files": {"type": "list", "elements": "path", "default": []},
+            "health_url": {"type": "str"},
+            "health_timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
     name: str = module.params["name"]
 
+    def fail(message: str) -> None:
+        _, journal, _ = module.run_command(["journalctl", "--no-pager", "--lines=40", f"--unit={name}"])
+        module.fail_json(msg=message, journal=journal.splitlines())
+
     def systemctl(*arguments: str) -> str:
         code, out, error = module.run_command(["systemctl", *arguments])
         if code != 0:
-            _, journal, _ = module.run_command(["journalctl", "--no-pager", "-n", "30", "-u", name])
-            module.fail_json(
-                msg=f"systemctl {' '.join(arguments)} failed: {error.strip() or out.strip()}",
-                journal=journal.splitlines(),
-            )
+            fail(f"systemctl {' '.join(arguments)} failed: {error.strip() or out.strip()}")
         return str(out)
+
+    def wait_until_healthy(url: str, seconds: int) -> None:
+        deadline = time.monotonic() + seconds
+        falls_before = int(show()["NRestarts"])
+        while not answers(url):
+            state = show()
+            falls = int(state["NRestarts"]) - falls_before
+            if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
+                fail(f"{name} does not stay up ({falls} restarts); the end of its journal follows")
+            if time.monotonic() > deadline:
+                fail(f"{name} runs, but {url} did not answer 200 within {seconds} s; the end of its journal follows")
+            time.sleep(0.25)  # paces the asking; what is waited for is the answer
 
     def show() -> dict[str, str]:
         out = systemctl("show", "--timestamp=us+utc", *(f"--property={item}" for item in PROPERTIES), name)
@@ -134,6 +174,8 @@ def main() -> None:
     if not module.check_mode:
         for action in actions:
             systemctl(action, name)
+        if module.params["health_url"]:
+            wait_until_healthy(module.params["health_url"], module.params["health_timeout"])
     module.exit_json(**result)
 
 
