@@ -1,0 +1,60 @@
+"""The filters that the roles share."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import yaml
+from ansible_collections.airflow_celery.cluster.plugins.filter import cluster
+
+HOSTVARS = {
+    "a": {"airflow_address": "a.example.org", "ansible_host": "192.0.2.1", "airflow_worker_concurrency": "3"},
+    "b": {"ansible_host": "192.0.2.2"},
+    "c": {},
+    "d": {"ansible_host": "2001:db8::4"},
+}
+
+
+def test_an_address_is_the_most_deliberate_name_of_a_host() -> None:
+    assert cluster.addresses("abc", HOSTVARS) == ["a.example.org", "192.0.2.2", "c"]
+
+
+def test_networks_prefer_ip_addresses_and_drop_duplicates() -> None:
+    assert cluster.networks("aabcd", HOSTVARS) == ["192.0.2.1/32", "192.0.2.2/32", "c", "2001:db8::4/128"]
+
+
+def test_slots_are_added_up_with_the_default_where_none_is_set() -> None:
+    assert cluster.worker_slots("abc", HOSTVARS, 16) == 3 + 16 + 16
+
+
+def test_api_servers_on_loopback_and_elsewhere() -> None:
+    assert [server["address"] for server in cluster.api_servers("b", HOSTVARS, 8081, 2, True)] == [
+        "127.0.0.1:8081",
+        "127.0.0.1:8082",
+    ]
+    assert cluster.api_servers("ab", HOSTVARS, 8081, 1, False) == [
+        {"name": "a-8081", "address": "a.example.org:8081"},
+        {"name": "b-8081", "address": "192.0.2.2:8081"},
+    ]
+
+
+def test_url_quote_leaves_nothing_that_a_url_could_misread() -> None:
+    assert cluster.url_quote("a/b:c@d%e") == "a%2Fb%3Ac%40d%25e"
+
+
+def test_an_environment_file_gives_back_what_went_in(tmp_path: Path) -> None:
+    """The shell reads double quotes by the same rules as systemd as far as we use them."""
+    value = 'a"b\\c$d`e f#g'
+    file = tmp_path / "x.env"
+    file.write_text(cluster.environment_file({"SECRET": value}))
+    shell = subprocess.run(
+        ["sh", "-c", f". {file} && printf %s \"$SECRET\""], capture_output=True, text=True, check=True
+    )
+    assert shell.stdout == value
+
+
+def test_every_filter_is_documented() -> None:
+    folder = Path(cluster.__file__).parent
+    for name in cluster.FilterModule().filters():
+        assert yaml.safe_load((folder / f"{name}.yml").read_text())["DOCUMENTATION"]["name"] == name

@@ -1,0 +1,73 @@
+"""When a unit is started, restarted, reloaded or left alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.airflow_celery.cluster.plugins.modules import unit
+
+STARTED = "Sun 2026-11-22 20:49:14.500000 UTC"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "airflow.cfg"
+    path.touch()
+    return path
+
+
+def state(**changes: str) -> dict[str, str]:
+    return {
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+        "StateChangeTimestamp": STARTED,
+        "NeedDaemonReload": "no",
+        "FragmentPath": "/nonexistent/unit.service",
+    } | changes
+
+
+def touch(path: Path, seconds_after_start: float) -> str:
+    since = unit.seconds_of(STARTED)
+    assert since is not None
+    os.utime(path, (since + seconds_after_start, since + seconds_after_start))
+    return str(path)
+
+
+def test_a_timestamp_is_read_with_its_fraction_and_zone() -> None:
+    assert unit.seconds_of(STARTED) == pytest.approx(1795380554.5)
+    assert unit.seconds_of("n/a") is None
+    assert unit.seconds_of("") is None
+
+
+def test_a_unit_with_old_files_is_left_alone(file: Path) -> None:
+    assert unit.plan(state(), [touch(file, -1)], []) == ([], [])
+
+
+def test_a_newer_file_restarts(file: Path) -> None:
+    path = touch(file, 1)
+    assert unit.plan(state(), [path], []) == (["restart"], [path])
+
+
+def test_a_newer_unit_file_restarts(file: Path) -> None:
+    path = touch(file, 1)
+    assert unit.plan(state(FragmentPath=path), [], [])[0] == ["restart"]
+
+
+def test_a_newer_reload_file_reloads(file: Path) -> None:
+    assert unit.plan(state(), [], [touch(file, 1)])[0] == ["reload"]
+
+
+def test_a_restart_makes_a_reload_needless(file: Path) -> None:
+    path = touch(file, 1)
+    assert unit.plan(state(), [path], [path])[0] == ["restart"]
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed", "deactivating"])
+def test_a_unit_that_is_down_is_started(active: str) -> None:
+    assert unit.plan(state(ActiveState=active, UnitFileState="disabled"), [], [])[0] == ["enable", "start"]
+
+
+def test_a_missing_file_is_not_newer() -> None:
+    assert unit.plan(state(), ["/nonexistent"], []) == ([], [])
