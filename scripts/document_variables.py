@@ -20,8 +20,8 @@ FIRST = ("airflow", "airflow_worker", "airflow_runtime", "airflow_api_server", "
 
 HEAD = """# Variables
 
-Every variable that the cluster knows, by role. Set them in the inventory; a variable with one of our prefixes that is not
-in this list is refused before any machine is touched. Secrets have no default: `playbooks/secrets.yml` makes them.
+Every variable that the cluster knows, by role. Set them in the inventory; a variable with one of our prefixes that is
+not in this list is refused before any machine is touched. Secrets have no default: `playbooks/secrets.yml` makes them.
 
 This page is made from `roles/*/meta/argument_specs.yml` by `make docs`.
 """
@@ -39,7 +39,9 @@ def default_of(option: dict[str, Any]) -> str:
         value = option["default"]
         if isinstance(value, str) and ("C(" in value or " " in value):
             return markdown(value)
-        spelt = {True: "true", False: "false", "": '""'}.get(value, value) if not isinstance(value, list | dict) else value
+        spelt = (
+            {True: "true", False: "false", "": '""'}.get(value, value) if not isinstance(value, list | dict) else value
+        )
         return f"`{spelt}`"
     return "required" if option.get("required") else "secret" if option.get("no_log") else ""
 

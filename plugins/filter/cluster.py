@@ -12,10 +12,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_con
 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return how the other hosts of the cluster reach each of the given hosts."""
-    return [
-        str(hostvars[host].get("airflow_address") or hostvars[host].get("ansible_host") or host)
-        for host in hosts
-    ]
+    return [str(hostvars[host].get("airflow_address") or hostvars[host].get("ansible_host") or host) for host in hosts]
 
 
 def networks(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -59,7 +59,8 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("dag_processor", "stale_bundle_cleanup_interval"): frozenset({"worker"}),
     ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
     ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
-    ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "dag-processor"}),
+    # The worker derives from it how long it may go without a heartbeat.
+    ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "worker"}),
     ("triggerer", "default_capacity"): frozenset({"triggerer"}),
 }
 

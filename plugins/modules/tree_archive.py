@@ -15,7 +15,7 @@ short_description: Pack a directory into an archive
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
-  - Packs what the lookup P(airflow_celery.cluster.tree_hash#lookup) takes the fingerprint of, so that the archive and the
+  - Packs what the lookup P(airflow_celery.cluster.tree_hash#lookup) takes the fingerprint of, so that archive and
     fingerprint are of the same files.
   - Leaves an archive that exists alone. Name it after the fingerprint.
 options:

@@ -20,7 +20,7 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Enables and starts a unit, and restarts or reloads it when one of its files is newer than its last start or reload.
-  - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before the handler,
+  - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before that,
     the next run sees no change and the unit goes on with old settings. This module compares what is on the machine
     instead, so a run that was broken off at any point is finished by running it again.
 options:

@@ -7,7 +7,11 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import airf
 
 
 def test_a_process_gets_only_what_it_reads() -> None:
-    config = {"scheduler": {"max_tis_per_query": 16}, "triggerer": {"default_capacity": 5}, "core": {"load_examples": False}}
+    config = {
+        "scheduler": {"max_tis_per_query": 16},
+        "triggerer": {"default_capacity": 5},
+        "core": {"load_examples": False},
+    }
     assert airflow_config.for_process(config, "scheduler") == {
         "core": {"load_examples": "False"},
         "scheduler": {"max_tis_per_query": "16"},

@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-
 from stock_prices import DailyPrice, MarketClosed, fetch, write
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"

@@ -48,9 +48,7 @@ def test_an_environment_file_gives_back_what_went_in(tmp_path: Path) -> None:
     value = 'a"b\\c$d`e f#g'
     file = tmp_path / "x.env"
     file.write_text(cluster.environment_file({"SECRET": value}))
-    shell = subprocess.run(
-        ["sh", "-c", f". {file} && printf %s \"$SECRET\""], capture_output=True, text=True, check=True
-    )
+    shell = subprocess.run(["sh", "-c", f'. {file} && printf %s "$SECRET"'], capture_output=True, text=True, check=True)
     assert shell.stdout == value
 
 

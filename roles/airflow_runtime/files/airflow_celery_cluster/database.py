@@ -84,9 +84,7 @@ def admin_step(user: str, email: str) -> Step:
             *("--firstname", "Airflow", "--lastname", "Admin", "--password", os.environ[ADMIN_PASSWORD]),
         )
 
-    return Step(
-        "admin", lambda: _scalar("SELECT 1 FROM ab_user WHERE username = :user", user=user) is not None, do
-    )
+    return Step("admin", lambda: _scalar("SELECT 1 FROM ab_user WHERE username = :user", user=user) is not None, do)
 
 
 def pool_step(slots: int) -> Step:

@@ -1,0 +1,45 @@
+# The commands of the README. Everything runs from .venv, which `make setup` makes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+LOCAL := -i inventory/local
+
+.PHONY: help setup machines demo destroy lint unit molecule test docs lock
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## Install the controller's tools into .venv
+	@scripts/setup
+
+machines: setup ## Make the demo's machines only
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml
+
+demo: machines ## Deploy a cluster on local machines and run a real DAG across it
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/secrets.yml -e airflow_secrets_plaintext=true
+	$(BIN)/ansible-playbook $(LOCAL) site.yml
+	$(BIN)/python scripts/demo.py
+
+destroy: setup ## Take the demo's machines away
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent
+
+lint: setup ## Check style, types, syntax, the collection and the generated docs
+	scripts/lint
+
+unit: setup ## Run the tests that need no machine
+	$(BIN)/pytest tests
+
+molecule: setup ## Run the Molecule scenario `default` (DEBIAN=12 for Debian 12)
+	scripts/molecule $(or $(DEBIAN),13)
+
+test: lint unit ## Run every check and every Molecule scenario
+	scripts/molecule 13
+	scripts/molecule 12
+
+docs: setup ## Write docs/variables.md from the argument specs
+	$(BIN)/python scripts/document_variables.py
+
+lock: setup ## Resolve pyproject.toml anew (scripts/lock --upgrade for newer versions)
+	scripts/lock
