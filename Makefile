@@ -29,7 +29,7 @@ lint: setup ## Check style, types, syntax, the collection and the generated docs
 	scripts/lint
 
 unit: setup ## Run the tests that need no machine
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
 
 molecule: setup ## Run the Molecule scenario `default` (DEBIAN=12 for Debian 12)
 	scripts/molecule $(or $(DEBIAN),13)
