@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any
 # How many hosts a line names before it counts the rest: a group variable of 300 workers is one mistake, not 300.
 NAMED_HOSTS = 5
 LONGEST_VALUE = 120
+_LOGIN_IN_URL = re.compile(r"://[^/@\s'\"]+@")
+_SECRET_NAME = re.compile(r"pass|secret|key|token|credential|auth|conn|dsn|kwargs|url|backend", re.IGNORECASE)
 
 
 class Unset:
@@ -43,11 +46,17 @@ class Finding:
 def show(value: Any, secret: bool = False) -> str:
     """Return a value as a finding may print it."""
     if value is UNSET:
-        return "(not set)"
+        return "not set"
     if secret:
         return "(hidden)"
     text = repr(str(value)) if isinstance(value, str) else str(value)
+    text = _LOGIN_IN_URL.sub("://(hidden)@", text)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+
+
+def looks_secret(name: str) -> bool:
+    """Say whether a variable of this name may hold a secret; for names that nothing else is known of."""
+    return bool(_SECRET_NAME.search(str(name)))
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -79,7 +88,7 @@ def report(findings: Iterable[Finding], heading: str) -> str:
     lines = [heading.format(count=len(merged), noun="finding" if len(merged) == 1 else "findings")]
     for number, ((variable, value, expected, remedy), places) in enumerate(merged.items(), 1):
         lines += [
-            f"{number}. {_place(places)}: {variable} is {value}",
+            f"{number}. {_place(places)}: {variable} = {value}",
             f"   expected: {expected}",
             f"   mend it: {remedy}",
         ]

@@ -119,6 +119,8 @@ def layout_problem(inventory_dir: Path) -> tuple[str, str] | None:
     would hide a file that is there.
     """
     group_vars = inventory_dir / "group_vars"
+    if (group_vars / "all").is_dir():
+        return None
     for name in ("all", "all.yml", "all.yaml", "all.json"):
         path = group_vars / name
         if path.is_file():

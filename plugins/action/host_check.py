@@ -1,0 +1,44 @@
+"""Run the module of this name and compare the host's clock. See plugins/modules/host_check.py."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
+
+# The first sample may contain an SSH login; asking again over the open connection takes a fraction of a second.
+MOST_SAMPLES = 4
+
+
+class ActionModule(ActionBase):
+    """Take the controller's time before and after the module, and add a finding if the clocks are apart."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        before = time.time()
+        result.update(self._execute_module(task_vars=task_vars))
+        if result.get("failed") or result.get("unreachable"):
+            return result
+        samples = [(before, float(result["time"]), time.time())]
+        allowed = int(self._task.args.get("max_clock_offset", 5))
+        while uncertainty(samples) > allowed / 2 and len(samples) < MOST_SAMPLES:
+            before = time.time()
+            answer = self._low_level_execute_command("date +%s.%N", sudoable=False)
+            samples.append((before, float(answer["stdout"].strip()), time.time()))
+        offset = proven_offset(samples)
+        result["clock_offset"] = round(offset, 1)
+        if abs(offset) > allowed:
+            result["findings"].append(
+                {
+                    "variable": "clock",
+                    "value": f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the controller's",
+                    "expected": f"at most {allowed} s apart (preflight_max_clock_offset): tokens of tasks expire by it",
+                    "remedy": "synchronise the clocks of host and controller, with systemd-timesyncd or chrony",
+                    "about": "",
+                }
+            )
+        return result

@@ -1,0 +1,86 @@
+"""Check the inventory on the controller. See plugins/modules/validate_inventory.py for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import report
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+    AirflowOptions,
+    Host,
+    Inventory,
+    Unresolvable,
+    check,
+    machine_plans,
+)
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
+
+ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+HEADING = "The inventory is refused, {count} {noun}. No machine was touched."
+
+
+class ActionModule(ActionBase):
+    """Hand the inventory to the rules, and their findings to the person."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        self.validate_argument_spec(argument_spec={})
+        inventory = self._inventory_of(variables)
+        findings = check(inventory)
+        if findings:
+            return result | {"failed": True, "msg": report(findings, HEADING)}
+        return result | {"changed": False, "machines": machine_plans(inventory, variables["ansible_play_hosts_all"])}
+
+    def _inventory_of(self, variables: Mapping[str, Any]) -> Inventory:
+        specs: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
+        for role in sorted(path for path in ROLES.iterdir() if path.is_dir()):
+            entry_points = self._load(role / "meta" / "argument_specs.yml").get("argument_specs") or {}
+            specs.update((entry_points.get("main") or {}).get("options") or {})
+            defaults.update(self._load(role / "defaults" / "main.yml"))
+        hostvars = variables["hostvars"]
+        groups = {group: list(names) for group, names in variables["groups"].items()}
+        raw = {name: hostvars.raw_get(name) for name in groups["all"]}
+        directories = [str(own["inventory_dir"]) for own in raw.values() if own.get("inventory_dir")]
+        return Inventory(
+            groups=groups,
+            hosts={name: self._host(name, own, defaults, hostvars) for name, own in raw.items()},
+            specs=specs,
+            options=AirflowOptions.load(ROLES / "preflight" / "files" / "airflow_options.json"),
+            source=shortest(directories[0]) if directories else "<inventory>",
+        )
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        if not path.exists():
+            return {}
+        return self._loader.load_from_file(str(path), trusted_as_template=True) or {}
+
+    def _host(self, name: str, raw: Mapping[str, Any], defaults: Mapping[str, Any], hostvars: Any) -> Host:
+        # Role defaults have the lowest precedence, as in a play.
+        known = {**defaults, **raw, "hostvars": hostvars}
+        templar = Templar(loader=self._loader, variables=known)
+
+        def render(variable: str) -> Any:
+            value = known[variable]
+            try:
+                return templar.template(value)
+            except AnsibleError as error:
+                raise Unresolvable(str(error)) from error
+
+        own = {key: value for key, value in raw.items() if key.startswith(PREFIXES)}
+        return Host(name, list(raw.get("group_names", ())), own, render)
+
+
+def shortest(directory: str) -> str:
+    """Return a directory as a person in the current one would name it."""
+    path = Path(directory)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else directory

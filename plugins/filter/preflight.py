@@ -1,0 +1,60 @@
+"""The preflight's filters. Each is documented in the YAML file that bears its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
+
+HEADING = "Host {host} is refused, {{count}} {{noun}}. No machine was changed."
+
+
+def machine_report(
+    hostvars: Mapping[str, Mapping[str, Any]], host: str, variable: str, reachable: Collection[str]
+) -> str:
+    """Return what is wrong with a machine as text, or "" for nothing.
+
+    :param variable: name of the variable in which every host has the result of host_check.
+    :param reachable: hosts of the play that are not dead.
+    """
+    result = hostvars[host][variable]
+    if result.get("failed"):
+        reason = " ".join(str(result.get("msg", "")).split())
+        findings = [
+            Finding(
+                f"host {host}",
+                "the check of the machine",
+                f"not run: {reason}",
+                "Python 3.11 or newer at ansible_python_interpreter, and root by login or sudo",
+                "install python3, or correct ansible_python_interpreter, become or --ask-become-pass",
+            )
+        ]
+        return report(findings, HEADING.format(host=host))
+    findings = [
+        Finding(f"host {host}", item["variable"], item["value"], item["expected"], item["remedy"])
+        for item in result.get("findings", ())
+        # Ansible names a dead host itself, and a dead host must not stop the others.
+        if not item.get("about") or item["about"] in reachable
+    ]
+    for entry in result.get("refused", ()):
+        other = hostvars[entry["host"]].get(variable, {}) if entry["host"] in reachable else {}
+        if entry["port"] in other.get("held", ()):
+            findings.append(
+                Finding(
+                    f"host {host}",
+                    str(entry["variable"]),
+                    f"{entry['address']}:{entry['port']}, connection refused",
+                    f"a connection: the service runs on {entry['host']}",
+                    f"let it listen on {entry['address']} (its *_bind or postgres_listen_addresses), or open the port "
+                    f"in the firewall of {entry['host']}",
+                )
+            )
+    return report(findings, HEADING.format(host=host))
+
+
+class FilterModule:
+    """The preflight's filters by name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"machine_report": machine_report}

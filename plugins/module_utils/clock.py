@@ -1,0 +1,23 @@
+"""How far a host's clock is from the controller's, as far as it can be proven."""
+
+from __future__ import annotations
+
+
+def proven_offset(samples: list[tuple[float, float, float]]) -> float:
+    """Return by how many seconds at least the host is ahead (positive) or behind (negative).
+
+    The host reads its clock at some unknown moment between the controller's two readings, so a slow connection
+    proves less and never a wrong offset. Every sample narrows the range.
+
+    :param samples: (controller before, host, controller after), in seconds.
+    """
+    least = max(host - after for _, host, after in samples)
+    most = min(host - before for before, host, _ in samples)
+    if least > 0:
+        return least
+    return min(most, 0.0)
+
+
+def uncertainty(samples: list[tuple[float, float, float]]) -> float:
+    """Return the width of the range that the samples leave, in seconds."""
+    return min(host - before for before, host, _ in samples) - max(host - after for _, host, after in samples)

@@ -1,0 +1,682 @@
+"""Check a whole inventory on the controller, before any machine is touched.
+
+Nothing here knows Ansible's objects: an inventory is groups and, for each host, its variables, so that every rule
+can be tested by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import (
+    UNSET,
+    Finding,
+    looks_secret,
+    nearest,
+    show,
+)
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
+
+
+class Unresolvable(Exception):
+    """A variable's template cannot be rendered."""
+
+
+class Host:
+    """A host and its variables.
+
+    :param own: variables that the inventory sets for it, not rendered.
+    :param render: returns the value of a variable that is set or has a default; raises Unresolvable, or KeyError.
+    """
+
+    def __init__(self, name: str, groups: Sequence[str], own: Mapping[str, Any], render: Callable[[str], Any]) -> None:
+        self.name = name
+        self.groups = frozenset(groups)
+        self.own = own
+        self.names = frozenset(own)
+        self._render = render
+        self._values: dict[str, Any] = {}
+
+    def get(self, name: str, default: Any = UNSET) -> Any:
+        """Return a variable's value, its role default, or ``default``; UNSET for what can't be rendered."""
+        if name not in self._values:
+            try:
+                self._values[name] = self._render(name)
+            except (KeyError, Unresolvable):
+                self._values[name] = UNSET
+        value = self._values[name]
+        return default if value is UNSET else value
+
+    def rendered(self, name: str) -> Any:
+        """Return a variable's value; raises Unresolvable if it has a template that can't be rendered."""
+        self._values[name] = self._render(name)
+        return self._values[name]
+
+    @property
+    def address(self) -> str:
+        """How other hosts reach this one; as in the defaults of role airflow."""
+        return str(self.get("airflow_address", "") or self.get("ansible_host", "") or self.name)
+
+    def number(self, name: str) -> int | None:
+        """Return a variable as a number, or None if it is none."""
+        try:
+            return int(self.get(name))
+        except (TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class AirflowOptions:
+    """Names of Airflow's settings, as scripts/airflow_options.py writes them."""
+
+    airflow_version: str
+    sections: Mapping[str, Sequence[str]]
+    renamed: Mapping[str, str]
+    sensitive: Sequence[str]
+
+    @classmethod
+    def load(cls, path: Path) -> AirflowOptions:
+        """Read the generated file."""
+        return cls(**json.loads(path.read_text()))
+
+
+@dataclass
+class Inventory:
+    """All that is checked.
+
+    :param groups: names of all hosts of each group.
+    :param hosts: all hosts.
+    :param specs: options of all roles' argument specs by name.
+    :param options: names of Airflow's settings.
+    :param source: the inventory as a person would name it in a command.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    hosts: Mapping[str, Host]
+    specs: Mapping[str, Mapping[str, Any]]
+    options: AirflowOptions
+    source: str = "<inventory>"
+    _invalid: set[tuple[str, str]] = field(default_factory=set)
+
+    def members(self, group: str) -> list[Host]:
+        """Return the hosts of a group."""
+        return [self.hosts[name] for name in self.groups.get(group, ())]
+
+    @property
+    def cluster(self) -> list[Host]:
+        """The hosts that are part of the cluster."""
+        ours = set(rules.PROCESS_GROUPS)
+        return [host for host in self.hosts.values() if host.groups & ours]
+
+    def is_secret(self, name: str) -> bool:
+        """Say whether a variable's value must not be printed."""
+        return bool(self.specs.get(name, {}).get("no_log")) or name in secret_values.GENERATORS
+
+    def mark_invalid(self, host: Host, name: str) -> None:
+        """Remember that a value is wrong already, so that later rules do not build on it."""
+        self._invalid.add((host.name, name))
+
+    def sound(self, host: Host, *names: str) -> bool:
+        """Say whether nothing was found wrong with these variables of a host."""
+        return not any((host.name, name) in self._invalid for name in names)
+
+
+def check(inventory: Inventory) -> list[Finding]:
+    """Return everything that is wrong with an inventory."""
+    found: list[Finding] = []
+    for rule in (
+        check_groups,
+        check_exclusion,
+        check_names,
+        check_values,
+        check_same_everywhere,
+        check_addresses,
+        check_ports,
+        check_binds,
+        check_secrets,
+        check_dags,
+        check_airflow_config,
+    ):
+        found.extend(rule(inventory))
+    return found
+
+
+# --- Groups -----------------------------------------------------------------------------------------------------------
+def check_groups(inventory: Inventory) -> Iterator[Finding]:
+    """Every process has a host, the parents hold their children, and what can't be two is one."""
+    known = {*rules.PROCESS_GROUPS, *rules.PARENT_GROUPS}
+    strangers = [group for group in inventory.groups if group not in known | {"all", "ungrouped"}]
+    for group in rules.PROCESS_GROUPS:
+        if inventory.groups.get(group):
+            continue
+        similar = nearest(group, strangers, cutoff=0.8)
+        remedy = (
+            f"rename group {similar} to {group}"
+            if similar
+            else f"add at least one host to group {group} in the inventory"
+        )
+        value = "none, the group is " + ("empty" if group in inventory.groups else "missing")
+        yield Finding(f"group {group}", "hosts", value, "a group with at least one host", remedy)
+    for parent, children in rules.PARENT_GROUPS.items():
+        inside = set(inventory.groups.get(parent, ()))
+        for child in children:
+            for name in inventory.groups.get(child, ()):
+                if name not in inside:
+                    yield Finding(
+                        f"host {name}",
+                        f"group {child}",
+                        f"not inside group {parent}",
+                        f"every host of {child} in {parent}, which the plays are written for",
+                        f"add {child} to the children of {parent}",
+                    )
+    for group in rules.SINGLE_HOST_GROUPS:
+        names = inventory.groups.get(group, ())
+        if len(names) > 1:
+            yield Finding(
+                f"group {group}",
+                "hosts",
+                ", ".join(names),
+                "one host; another one would get a service of its own that nobody uses",
+                f"leave one host in group {group}",
+            )
+
+
+def check_exclusion(inventory: Inventory) -> Iterator[Finding]:
+    """A worker runs other people's code, so it shares no host with the control plane unless that is said aloud."""
+    for host in inventory.members(rules.WORKER_GROUP):
+        shared = [group for group in rules.CONTROL_GROUPS if group in host.groups]
+        if shared and not is_true(host.get(rules.SHARE_VARIABLE, False)):
+            yield Finding(
+                f"host {host.name}",
+                "groups",
+                f"{rules.WORKER_GROUP} and {', '.join(shared)}",
+                "a host of its own for a worker: its tasks could read the control plane's secrets",
+                f"take {host.name} out of {rules.WORKER_GROUP}, or accept the risk with {rules.SHARE_VARIABLE}: true",
+            )
+
+
+# --- Names and values -------------------------------------------------------------------------------------------------
+def check_names(inventory: Inventory) -> Iterator[Finding]:
+    """A variable with one of our prefixes is one that we know."""
+    known = [name for name in inventory.specs if name not in rules.PASSED_BY_THE_CLUSTER]
+    suggestions: dict[str, str | None] = {}
+    for host in inventory.hosts.values():
+        for name in sorted(name for name in host.names if name.startswith(rules.PREFIXES)):
+            secret = looks_secret(name)
+            if name in rules.PASSED_BY_THE_CLUSTER:
+                expected, remedy = "not set by an inventory: the cluster decides it", rules.PASSED_BY_THE_CLUSTER[name]
+            elif name in inventory.specs:
+                continue
+            else:
+                if name not in suggestions:
+                    suggestions[name] = nearest(name, known)
+                right = suggestions[name]
+                secret = secret or (right is not None and inventory.is_secret(right))
+                expected = "a variable of docs/variables.md" + (f"; the nearest is {right}" if right else "")
+                remedy = f"rename it to {right}, or remove it" if right else "remove it"
+            value = host.own[name]
+            # A vaulted value is neither text nor number as long as nobody reads it, and nobody does here.
+            secret = secret or not isinstance(value, str | int | float | list | dict | None)
+            yield Finding(f"host {host.name}", name, show(value, secret), expected, remedy)
+
+
+def is_true(value: Any) -> bool:
+    """Say whether a value is true as Ansible's variables spell it, ``-e name=true`` included."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def type_problem(name: str, value: Any, spec: Mapping[str, Any]) -> str | None:
+    """Return what is expected of a value that is not of its spec's type or choices.
+
+    Stricter than Ansible, which would take "a,b" for a list and true for 1, while the roles read the variable as it is.
+    """
+    kind = spec.get("type", "str")
+    strict: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+        "str": (lambda v: isinstance(v, str | int | float) and not isinstance(v, bool), "text"),
+        "path": (lambda v: isinstance(v, str), "a path"),
+        "int": (lambda v: not isinstance(v, bool | float), "a whole number"),
+        "float": (lambda v: not isinstance(v, bool), "a number"),
+        "bool": (lambda v: isinstance(v, bool) or str(v).lower() in ("true", "false"), "true or false"),
+        "list": (lambda v: isinstance(v, list), f"a list of {spec.get('elements', 'values')}"),
+        "dict": (lambda v: isinstance(v, dict), "a mapping"),
+    }
+    accepted, expected = strict.get(kind, (lambda _: True, str(kind)))
+    if value is None:
+        return f"{expected}, not an empty value"
+    if not accepted(value):
+        return expected
+    if kind == "list" and spec.get("elements") in strict:
+        element_accepted, element = strict[spec["elements"]]
+        if not all(item is not None and element_accepted(item) for item in value):
+            return f"{expected}, each of them {element}"
+    relevant = {key: spec[key] for key in ("type", "elements", "choices", "options") if key in spec}
+    result = ArgumentSpecValidator({name: relevant}).validate({name: value})
+    if not result.error_messages:
+        return None
+    if "choices" in spec:
+        near = nearest(str(value), [str(choice) for choice in spec["choices"]])
+        return f"{'each of' if kind == 'list' else 'one of'} {', '.join(map(str, spec['choices']))}" + (
+            f"; the nearest is {near}" if near else ""
+        )
+    return expected
+
+
+def value_problem(name: str, value: Any) -> str | None:
+    """Return what is expected of a value of the right type that is out of range or has the wrong form."""
+    if name == "airflow_version":
+        return version_problem(value)
+    if name == "airflow_runtime_extra_requirements":
+        return requirements_problem(value)
+    if name == "airflow_runtime_ca_file" and value and not Path(value).is_file():
+        return "a file on the controller"
+    if name == "airflow_dags_dir" and not Path(value).is_dir():
+        return "a directory on the controller"
+    rule = rules.RULES.get(name)
+    return rule.problem(value) if rule else None
+
+
+def version_problem(value: Any) -> str | None:
+    """Return what is expected of a version of Airflow that is not supported."""
+    try:
+        release = Version(str(value)).release
+    except InvalidVersion:
+        return f"a version number: {rules.AIRFLOW_RANGE}"
+    # 3.3.0 to 3.3.x; a pre-release of 3.4 has release (3, 4, 0) and is out.
+    return None if rules.AIRFLOW_FROM <= (*release, 0)[:2] < rules.AIRFLOW_BEFORE else rules.AIRFLOW_RANGE
+
+
+def requirements_problem(values: Sequence[Any]) -> str | None:
+    """Return what is expected of requirements that pip would not understand."""
+    for text in values:
+        try:
+            requirement = Requirement(str(text))
+        except InvalidRequirement:
+            return f"pip requirements such as apache-airflow-providers-http>=5, which {str(text)!r} is not"
+        if requirement.name.lower().replace("_", "-") == "apache-airflow" and requirement.specifier:
+            return "no version of apache-airflow here: that is airflow_version"
+    return None
+
+
+def check_values(inventory: Inventory) -> Iterator[Finding]:
+    """Every value that is set has its type, is one of the choices, and is in its range or form."""
+    # Most values are group variables: hundreds of hosts have the same few.
+    seen: dict[tuple[str, str], str | None] = {}
+    for host in inventory.hosts.values():
+        for name in sorted(host.names & inventory.specs.keys()):
+            secret = inventory.is_secret(name)
+            where = f"host {host.name}"
+            try:
+                value = host.rendered(name)
+            except Unresolvable as error:
+                inventory.mark_invalid(host, name)
+                yield Finding(
+                    where,
+                    name,
+                    "a template that cannot be rendered" + ("" if secret else f": {error}"),
+                    "a value, or a template of variables that this host has",
+                    f"define what the template of {name} refers to, or set {name} to a plain value",
+                )
+                continue
+            key = (name, repr(value))
+            if key not in seen:
+                seen[key] = type_problem(name, value, inventory.specs[name]) or (
+                    None if name in secret_values.GENERATORS else value_problem(name, value)
+                )
+            problem = seen[key]
+            if problem:
+                inventory.mark_invalid(host, name)
+                if name not in secret_values.GENERATORS:
+                    yield Finding(where, name, show(value, secret), problem, f"set {name} to {_noun(problem)}")
+
+
+def _noun(expected: str) -> str:
+    return "what is expected, or remove it for the default" if len(expected) > 60 else expected
+
+
+def check_same_everywhere(inventory: Inventory) -> Iterator[Finding]:
+    """What one host tells the others has one value."""
+    hosts = inventory.cluster
+    for name in rules.SAME_EVERYWHERE:
+        # A role that is not there yet has no default; nothing to compare then.
+        values = {host.name: host.get(name) for host in hosts if inventory.sound(host, name)}
+        texts = Counter(str(value) for value in values.values())
+        if len(texts) < 2:
+            continue
+        usual, _ = texts.most_common(1)[0]
+        for host_name, value in values.items():
+            if str(value) != usual:
+                yield Finding(
+                    f"host {host_name}",
+                    name,
+                    show(value),
+                    f"one value for the whole cluster; it is {usual} on the other hosts",
+                    f"set {name} in group_vars/all, so that every host knows the same",
+                )
+
+
+# --- Addresses and ports ----------------------------------------------------------------------------------------------
+def check_addresses(inventory: Inventory) -> Iterator[Finding]:
+    """No two hosts are the same machine, and none calls itself loopback in front of others."""
+    cluster = inventory.cluster
+    machines: dict[tuple[str, str], str] = {}
+    addresses: dict[str, str] = {}
+    for host in cluster:
+        machine = (str(host.get("ansible_host", "") or host.name), str(host.get("ansible_port", 22)))
+        first = machines.setdefault(machine, host.name)
+        if first != host.name:
+            yield Finding(
+                f"host {host.name}",
+                "ansible_host",
+                f"{machine[0]} port {machine[1]}, as of host {first}",
+                "a machine of its own for each host of the inventory",
+                f"set ansible_host of {host.name} or {first} to its own address",
+            )
+            continue
+        first = addresses.setdefault(host.address, host.name)
+        if first != host.name:
+            yield Finding(
+                f"host {host.name}",
+                "airflow_address",
+                f"{show(host.address)}, as of host {first}",
+                "an address of its own for each host",
+                f"set airflow_address of {host.name} and {first} per host",
+            )
+        if len(cluster) > 1 and is_loopback(host.address):
+            yield Finding(
+                f"host {host.name}",
+                "airflow_address",
+                show(host.address),
+                "an address at which the other hosts reach this one",
+                f"set airflow_address of {host.name} to its address in the network of the cluster",
+            )
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether an address means the host itself only."""
+    text = address.removeprefix("-")
+    try:
+        return text == "localhost" or ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def listening(inventory: Inventory, host: Host) -> Iterator[tuple[int, str, list[str]]]:
+    """Return each port that the cluster's processes will hold on a host: port, variable, units that may hold it."""
+    for listener in rules.LISTENERS:
+        names = [name for name in (listener.variable, listener.count) if name]
+        if listener.group not in host.groups or not inventory.sound(host, *names):
+            continue
+        first = host.number(listener.variable)
+        count = host.number(listener.count) if listener.count else 1
+        if first is None or count is None:
+            continue
+        for port in range(first, first + count):
+            variable = listener.variable if port == first else f"{listener.variable} + {port - first}"
+            yield port, variable, [unit.format(port=port) for unit in listener.units]
+
+
+def check_ports(inventory: Inventory) -> Iterator[Finding]:
+    """On one host each port belongs to one process."""
+    for host in inventory.cluster:
+        taken: dict[int, str] = {}
+        ssh = host.number("ansible_port") or 22
+        if str(host.get("ansible_connection", "ssh")) in ("ssh", "smart"):
+            taken[ssh] = "SSH (ansible_port)"
+        for port, variable, _units in listening(inventory, host):
+            if port > 65535:
+                yield Finding(
+                    f"host {host.name}",
+                    variable,
+                    str(port),
+                    "a port up to 65535 for each API server",
+                    "set airflow_api_server_first_port lower",
+                )
+            elif port in taken:
+                yield Finding(
+                    f"host {host.name}",
+                    variable,
+                    str(port),
+                    f"a port of its own; {taken[port]} has {port} on the same host",
+                    f"set {variable.split(' ')[0]} or {taken[port].split(' ')[0]} to another port, in group_vars/all",
+                )
+            else:
+                taken[port] = variable
+
+
+def check_binds(inventory: Inventory) -> Iterator[Finding]:
+    """What other hosts connect to does not listen on loopback only."""
+    for variable, (group, clients) in rules.BINDS.items():
+        for host in inventory.members(group):
+            if variable not in host.names or not inventory.sound(host, variable):
+                continue
+            value = host.get(variable)
+            listens = value if isinstance(value, list) else [value]
+            others = [other.name for other in inventory.cluster if other.groups & clients and other.name != host.name]
+            if others and listens and all(is_loopback(str(address)) for address in listens):
+                yield Finding(
+                    f"host {host.name}",
+                    variable,
+                    show(value),
+                    f"an address that {', '.join(others[:3])}{' and others' if len(others) > 3 else ''} can connect to",
+                    f"set {variable} to 0.0.0.0 or to the address of {host.name}, or remove it for the default",
+                )
+
+
+# --- Secrets, DAGs, airflow_config ------------------------------------------------------------------------------------
+def check_secrets(inventory: Inventory) -> Iterator[Finding]:
+    """Each secret is there on the hosts that need it, is the same on all of them, and is fit to be one."""
+    command = SECRETS_COMMAND.format(inventory=inventory.source)
+    for host in inventory.cluster:
+        absent = [
+            name for name, groups in secret_values.NEEDED_BY.items() if name not in host.names and host.groups & groups
+        ]
+        if absent:
+            yield Finding(
+                f"host {host.name}",
+                ", ".join(absent),
+                show(UNSET),
+                "secrets, made once for the whole cluster",
+                f"run {command}",
+            )
+    for name, groups in secret_values.NEEDED_BY.items():
+        values: dict[str, str] = {}
+        for host in inventory.cluster:
+            if name not in host.names or not host.groups & groups:
+                continue
+            value = host.get(name)
+            problem = secret_values.problem(name, value) if value is not UNSET else None
+            if problem:
+                remedy = f"remove {name} from the inventory, then run {command}"
+                yield Finding(f"host {host.name}", name, show(value, True), problem, remedy)
+            elif value is not UNSET:
+                values[host.name] = str(value)
+        usual = Counter(values.values()).most_common(1)
+        for host_name, value in values.items():
+            if value != usual[0][0]:
+                yield Finding(
+                    f"host {host_name}",
+                    name,
+                    show(value, True),
+                    "one value for the whole cluster; the other hosts have another one",
+                    f"set {name} in one place, group_vars/all/secrets.yml",
+                )
+
+
+def check_dags(inventory: Inventory) -> Iterator[Finding]:
+    """A git source has a URL."""
+    for host in inventory.cluster:
+        if str(host.get("airflow_dags_source", "")) == "git" and not str(host.get("airflow_dags_git_url", "")):
+            yield Finding(
+                f"host {host.name}",
+                "airflow_dags_git_url",
+                show(UNSET),
+                "the URL of a git repository, because airflow_dags_source is git",
+                "set airflow_dags_git_url, or airflow_dags_source: local",
+            )
+
+
+def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
+    """Every section and option of airflow_config is one that Airflow reads and that no variable of ours is for."""
+    seen: dict[str, list[tuple[str, str, str, str]]] = {}
+    for host in inventory.hosts.values():
+        if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config"):
+            continue
+        config = host.get("airflow_config")
+        extra = host.get("airflow_config_extra_sections", [])
+        key = repr((config, extra))
+        if key not in seen:
+            seen[key] = list(config_problems(config, extra if isinstance(extra, list) else [], inventory.options))
+        for variable, value, expected, remedy in seen[key]:
+            yield Finding(f"host {host.name}", variable, value, expected, remedy)
+
+
+Problem = tuple[str, str, str, str]
+
+
+def config_problems(
+    config: Mapping[str, Any], extra_sections: Sequence[str], options: AirflowOptions
+) -> Iterator[Problem]:
+    """Return (variable, value, expected, remedy) for everything that is wrong with airflow_config."""
+    for section, entries in config.items():
+        variable = f"airflow_config.{section}"
+        if not isinstance(entries, Mapping):
+            yield variable, show(entries, looks_secret(section)), "a mapping {option: value}", f"nest it in {variable}"
+        elif section in extra_sections:
+            continue
+        elif section in options.sections:
+            for option, value in entries.items():
+                problem = _option_problem(str(section), str(option), value, options)
+                if problem:
+                    yield problem
+        else:
+            old = {option: f"{section}.{option}" for option in entries if f"{section}.{option}" in options.renamed}
+            for option, name in old.items():
+                yield _renamed(name, entries[option], options.renamed[name])
+            if old.keys() != entries.keys() or not entries:
+                right = nearest(str(section), options.sections)
+                yield (
+                    variable,
+                    f"a section with {', '.join(map(str, entries)) or 'nothing'}",
+                    _known("a section", options, right),
+                    (f"rename it to {right}; " if right else "")
+                    + f"if a provider of airflow_runtime_extra_requirements reads it, add {section} to "
+                    "airflow_config_extra_sections",
+                )
+
+
+def _known(what: str, options: AirflowOptions, right: str | None) -> str:
+    near = f"; the nearest is {right}" if right else ""
+    return f"{what} known to Airflow {options.airflow_version} and the providers of the lock{near}"
+
+
+def _renamed(old: str, value: Any, new: str) -> Problem:
+    own = rules.OWNED_OPTIONS.get(new)
+    remedy = f"set variable {own} instead" if own else f"set airflow_config.{new} instead"
+    return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
+
+
+def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:
+    name = f"{section}.{option}"
+    variable, shown = f"airflow_config.{name}", show(value, looks_secret(option) or name in options.sensitive)
+    base = name
+    for suffix in ("_cmd", "_secret"):
+        # Airflow reads a sensitive option <name> from a command <name>_cmd or a secrets backend <name>_secret, too.
+        if name.removesuffix(suffix) in options.sensitive:
+            base = name.removesuffix(suffix)
+    if base in rules.OWNED_OPTIONS:
+        own = rules.OWNED_OPTIONS[base]
+        return variable, shown, f"variable {own}, on which more than airflow.cfg depends", f"set variable {own} instead"
+    known = options.sections[section]
+    if base.removeprefix(f"{section}.") in known:
+        return None
+    if name in options.renamed:
+        return _renamed(name, value, options.renamed[name])
+    is_open = section in rules.OPEN_SECTIONS
+    right = nearest(option, known, cutoff=0.85 if is_open else 0.6)
+    if right is None and is_open:
+        return None
+    elsewhere = [other for other, names in options.sections.items() if option in names]
+    if elsewhere and not is_open:
+        own_there = rules.OWNED_OPTIONS.get(f"{elsewhere[0]}.{option}")
+        return (
+            variable,
+            shown,
+            f"an option of section {section}; {option} is one of section {' and of section '.join(elsewhere)}",
+            f"set variable {own_there} instead" if own_there else f"move it to section {elsewhere[0]}",
+        )
+    return variable, shown, _known("an option", options, right), f"rename it to {right}" if right else "remove it"
+
+
+# --- What each machine will be asked ----------------------------------------------------------------------------------
+def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> tuple[str, int] | None:
+    """Return address and port of a service as a host will connect to it, or None if its URL does not say."""
+    if endpoint.url in host.names:
+        try:
+            parts = urlsplit(str(host.get(endpoint.url)).removeprefix("db+"))
+            port = parts.port or rules.DEFAULT_PORTS.get(parts.scheme.split("+")[0])
+        except ValueError:
+            return None
+        return (parts.hostname, port) if parts.hostname and port else None
+    port = host.number(endpoint.port)
+    servers = inventory.members(endpoint.group)
+    if port is None or not servers:
+        return None
+    if endpoint.group == "postgres" and "airflow_database_host" in host.names:
+        return str(host.get("airflow_database_host")), port
+    return servers[0].address, port
+
+
+def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return for each host of the play what its own machine is asked: ports to hold, services and names to reach."""
+    by_address = {host.address: host.name for host in inventory.cluster}
+    in_play = set(play_hosts)
+    peers: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for group in ("airflow_worker", "airflow_triggerer"):
+        for host in inventory.members(group):
+            if host.name in in_play:
+                peers["airflow_api_server"].append({"name": host.address, "host": host.name})
+    for host in inventory.members("airflow_api_server"):
+        peers["haproxy"].append({"name": host.address, "host": host.name})
+    plans = {}
+    for host in inventory.cluster:
+        if host.name not in in_play:
+            continue
+        endpoints: dict[tuple[str, int], dict[str, Any]] = {}
+        for endpoint in rules.ENDPOINTS:
+            target = endpoint_of(host, endpoint, inventory) if host.groups & endpoint.clients else None
+            if target is None or by_address.get(target[0]) == host.name:
+                continue
+            entry = {"address": target[0], "port": target[1], "variable": endpoint.url}
+            endpoints.setdefault(target, entry | {"host": by_address.get(target[0], "")})
+        names = {
+            peer["name"]: peer
+            for group in ("airflow_api_server", "haproxy")
+            if group in host.groups
+            for peer in peers[group]
+            if peer["host"] != host.name
+        }
+        plans[host.name] = {
+            "control_plane": bool(host.groups & set(rules.CONTROL_GROUPS)),
+            "worker": rules.WORKER_GROUP in host.groups,
+            "ports": [
+                {"port": port, "variable": variable, "units": units}
+                for port, variable, units in listening(inventory, host)
+            ],
+            "endpoints": list(endpoints.values()),
+            "names": list(names.values()),
+            "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
+        }
+    return plans

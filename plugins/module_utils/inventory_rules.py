@@ -1,0 +1,290 @@
+"""What a sound inventory looks like, as tables. What is done with them stands in inventory_check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# --- Versions ---------------------------------------------------------------------------------------------------------
+AIRFLOW_FROM = (3, 3)
+AIRFLOW_BEFORE = (3, 4)
+AIRFLOW_RANGE = "3.3 or a later release before 3.4"
+
+# --- Groups -----------------------------------------------------------------------------------------------------------
+WORKER_GROUP = "airflow_worker"
+CONTROL_GROUPS = (
+    "postgres",
+    "redis",
+    "haproxy",
+    "airflow_scheduler",
+    "airflow_api_server",
+    "airflow_dag_processor",
+    "airflow_triggerer",
+    "flower",
+)
+PROCESS_GROUPS = (*CONTROL_GROUPS, WORKER_GROUP)
+PARENT_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "control_plane": CONTROL_GROUPS,
+    "airflow": (
+        "airflow_scheduler",
+        "airflow_api_server",
+        "airflow_dag_processor",
+        "airflow_triggerer",
+        "flower",
+        WORKER_GROUP,
+    ),
+}
+# A second host would get a database or broker of its own that nobody uses.
+SINGLE_HOST_GROUPS = ("postgres", "redis")
+SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
+
+# --- Variables --------------------------------------------------------------------------------------------------------
+PREFIXES = ("airflow_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
+# Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
+PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
+    "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
+    "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
+    "airflow_result_backend for databases of your own, instead",
+    "redis_password": "set airflow_broker_password instead",
+}
+# One host would look for the other at the wrong port, or run another release, if these differed.
+SAME_EVERYWHERE = (
+    "airflow_version",
+    "airflow_user",
+    "airflow_executor",
+    "airflow_dags_source",
+    "airflow_api_server_first_port",
+    "airflow_api_server_instances",
+    "airflow_triggerer_log_port",
+    "airflow_worker_log_port",
+    "airflow_runtime_extra_requirements",
+    "haproxy_port",
+    "postgres_port",
+    "redis_port",
+)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP port that a group's process listens on.
+
+    :param variable: variable with the (first) port.
+    :param count: variable with the number of ports in a row; "" for one.
+    :param units: systemd units that may hold it, as patterns; ``{port}`` stands for the port.
+    """
+
+    group: str
+    variable: str
+    units: tuple[str, ...]
+    count: str = ""
+
+
+LISTENERS = (
+    Listener("postgres", "postgres_port", ("postgresql@*.service", "postgresql.service")),
+    Listener("redis", "redis_port", ("redis-server.service", "redis-server@*.service")),
+    Listener("haproxy", "haproxy_port", ("haproxy.service",)),
+    Listener(
+        "airflow_api_server",
+        "airflow_api_server_first_port",
+        ("airflow-api-server@{port}.service",),
+        "airflow_api_server_instances",
+    ),
+    Listener("airflow_scheduler", "airflow_scheduler_health_port", ("airflow-scheduler.service",)),
+    Listener("airflow_triggerer", "airflow_triggerer_log_port", ("airflow-triggerer.service",)),
+    Listener("flower", "flower_port", ("airflow-flower.service",)),
+    Listener("airflow_worker", "airflow_worker_log_port", ("airflow-worker.service",)),
+)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A service that a group's hosts connect to.
+
+    :param url: variable with its URL, which wins if it is set.
+    :param group: group whose first host is the service otherwise.
+    :param port: variable with its port.
+    :param clients: groups whose hosts connect.
+    """
+
+    url: str
+    group: str
+    port: str
+    clients: frozenset[str]
+
+
+_METADATA_CLIENTS = frozenset({"airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer"})
+ENDPOINTS = (
+    Endpoint("airflow_database_url", "postgres", "postgres_port", _METADATA_CLIENTS),
+    Endpoint("airflow_result_backend", "postgres", "postgres_port", frozenset({"airflow_scheduler", "airflow_worker"})),
+    Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
+    Endpoint("airflow_execution_api_url", "haproxy", "haproxy_port", frozenset({"airflow_worker"})),
+)
+DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
+
+# Where a process listens, and who connects to it.
+BINDS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "postgres_listen_addresses": ("postgres", _METADATA_CLIENTS | {"airflow_worker"}),
+    "redis_bind": ("redis", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
+    "haproxy_bind": ("haproxy", frozenset({"airflow_worker"})),
+    "airflow_api_server_bind": ("airflow_api_server", frozenset({"haproxy"})),
+}
+
+
+@dataclass(frozen=True)
+class Between:
+    """A whole number in a range."""
+
+    low: int
+    high: int
+    unit: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is expected if the value is not in the range."""
+        if self.low <= int(value) <= self.high:
+            return None
+        return f"a whole number from {self.low} to {self.high}{' ' if self.unit else ''}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Text of a form; of a list, each element."""
+
+    pattern: str
+    expected: str
+    empty: bool = False
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is expected if the value does not have the form."""
+        values = value if isinstance(value, list) else [value]
+        if not values and not self.empty:
+            return f"at least one of: {self.expected}"
+        for item in values:
+            if str(item) == "" and self.empty:
+                continue
+            if not re.fullmatch(self.pattern, str(item)):
+                return self.expected
+        return None
+
+
+# The services run without root, which ports below 1024 need; HAProxy opens its port before it gives root up.
+_PORT = Between(1024, 65535)
+_SECONDS = Between(1, 7 * 24 * 3600, "(seconds)")
+_COUNT = Between(1, 100_000)
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
+_ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
+_BIND = Matches(_ADDRESS, "an IP address to listen on, such as 0.0.0.0")
+_HTTP = r"https?://[^\s/]+\S*"
+
+RULES: Mapping[str, Between | Matches] = {
+    "airflow_address": Matches(_HOST, "a host name or an IP address, without port and scheme"),
+    "airflow_admin_email": Matches(r"[^@\s]+@[^@\s]+", "an e-mail address"),
+    "airflow_admin_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
+    "airflow_api_server_bind": _BIND,
+    "airflow_api_server_first_port": _PORT,
+    "airflow_api_server_instances": Between(1, 64),
+    "airflow_api_server_workers": Between(1, 64),
+    "airflow_broker_url": Matches(r"(?:redis|rediss|sentinel)://\S+", "a URL such as redis://:password@host:6379/0"),
+    "airflow_config_extra_sections": Matches(r"[A-Za-z0-9_.-]+", "names of sections", empty=True),
+    "airflow_dag_processor_stop_timeout": _SECONDS,
+    "airflow_dags_git_url": Matches(
+        r"(?:https?|ssh|git|file)://\S+|[^\s:/]+@[^\s:]+:\S+|/\S+", "the URL of a git repository", empty=True
+    ),
+    "airflow_dags_git_ref": Matches(r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]*", "a branch, tag or commit"),
+    "airflow_dags_git_subdir": Matches(
+        r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))\S+", "a directory inside the repository, relative to its root", empty=True
+    ),
+    "airflow_dags_keep_releases": Between(1, 1000),
+    "airflow_dags_refresh_interval": _SECONDS,
+    "airflow_database_host": Matches(_HOST, "a host name or an IP address, without port and scheme"),
+    "airflow_database_url": Matches(
+        r"postgresql(?:\+psycopg2)?://\S+", "a URL such as postgresql+psycopg2://user:password@host:5432/airflow"
+    ),
+    "airflow_default_pool_slots": _COUNT,
+    "airflow_execution_api_url": Matches(_HTTP + r"/execution/?", "an http(s) URL that ends with /execution/"),
+    "airflow_executor": Matches(
+        r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
+    ),
+    "airflow_max_active_runs_per_dag": _COUNT,
+    "airflow_max_active_tasks_per_dag": _COUNT,
+    "airflow_parallelism": _COUNT,
+    "airflow_result_backend": Matches(
+        r"db\+postgresql(?:\+psycopg2)?://\S+", "a URL such as db+postgresql+psycopg2://user:password@host:5432/results"
+    ),
+    "airflow_runtime_index_url": Matches(_HTTP, "an http(s) URL", empty=True),
+    "airflow_runtime_keep_releases": Between(1, 1000),
+    "airflow_runtime_proxy_url": Matches(_HTTP, "an http(s) URL", empty=True),
+    "airflow_scheduler_health_port": _PORT,
+    "airflow_scheduler_stop_timeout": _SECONDS,
+    "airflow_triggerer_capacity": _COUNT,
+    "airflow_triggerer_log_port": _PORT,
+    "airflow_triggerer_stop_timeout": _SECONDS,
+    "airflow_user": Matches(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "the name of a system user other than root"),
+    "airflow_visibility_timeout": Between(60, 10 * 365 * 24 * 3600, "(seconds)"),
+    "airflow_web_url": Matches(_HTTP, "an http(s) URL"),
+    "airflow_worker_concurrency": Between(1, 1000),
+    "airflow_worker_log_port": _PORT,
+    "airflow_worker_queues": Matches(r"[A-Za-z0-9_.-]+", "names of queues: letters, digits, _ . and -"),
+    "airflow_worker_start_timeout": _SECONDS,
+    "airflow_worker_stop_timeout": _SECONDS,
+    "flower_bind": _BIND,
+    "flower_port": _PORT,
+    "flower_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
+    "haproxy_bind": _BIND,
+    "haproxy_port": Between(1, 65535),
+    "haproxy_server_timeout": _SECONDS,
+    "postgres_listen_addresses": _BIND,
+    "postgres_max_connections": Between(20, 262_143),
+    "postgres_port": _PORT,
+    "preflight_connect_timeout": Between(1, 300, "(seconds)"),
+    "preflight_max_clock_offset": Between(1, 3600, "(seconds)"),
+    "preflight_min_disk_mb": Between(0, 10**9, "(MB)"),
+    "preflight_min_memory_mb": Between(0, 10**9, "(MB)"),
+    "preflight_min_worker_memory_mb": Between(0, 10**9, "(MB)"),
+    "redis_bind": _BIND,
+    "redis_maxclients": Between(10, 1_000_000),
+    "redis_port": _PORT,
+}
+
+# --- airflow_config ---------------------------------------------------------------------------------------------------
+# Settings that more than airflow.cfg depends on, and the variable that reaches all of it.
+OWNED_OPTIONS: Mapping[str, str] = {
+    "api.base_url": "airflow_web_url",
+    "api.host": "airflow_api_server_bind",
+    "api.port": "airflow_api_server_first_port",
+    "api.secret_key": "airflow_api_secret_key",
+    "api.workers": "airflow_api_server_workers",
+    "api_auth.jwt_secret": "airflow_jwt_secret",
+    "celery.broker_url": "airflow_broker_url",
+    "celery.flower_basic_auth": "flower_user and flower_password",
+    "celery.flower_host": "flower_bind",
+    "celery.flower_port": "flower_port",
+    "celery.result_backend": "airflow_result_backend",
+    "celery.worker_concurrency": "airflow_worker_concurrency",
+    "celery_broker_transport_options.visibility_timeout": "airflow_visibility_timeout",
+    "core.default_pool_task_slot_count": "airflow_default_pool_slots",
+    "core.execution_api_server_url": "airflow_execution_api_url",
+    "core.executor": "airflow_executor",
+    "core.fernet_key": "airflow_fernet_key",
+    "core.max_active_runs_per_dag": "airflow_max_active_runs_per_dag",
+    "core.max_active_tasks_per_dag": "airflow_max_active_tasks_per_dag",
+    "core.parallelism": "airflow_parallelism",
+    "database.sql_alchemy_conn": "airflow_database_url",
+    "fab.update_fab_perms": "airflow_update_fab_perms",
+    "logging.trigger_log_server_port": "airflow_triggerer_log_port",
+    "logging.worker_log_server_port": "airflow_worker_log_port",
+    "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
+    "triggerer.capacity": "airflow_triggerer_capacity",
+}
+# Airflow hands these sections to a library as they are, so a name that it does not describe may be right.
+# Only what is spelt almost like a known name is a mistake for certain.
+OPEN_SECTIONS = frozenset(
+    {
+        "celery_broker_transport_options",
+        "celery_result_backend_transport_options",
+        "elasticsearch_configs",
+        "opensearch_configs",
+        "sentry",
+    }
+)

@@ -1,0 +1,55 @@
+#!/usr/bin/python
+"""Documentation of an action plugin: see plugins/action/generate_secrets.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: generate_secrets
+short_description: Make the cluster's secrets that the inventory lacks
+version_added: 0.1.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Runs on the controller and connects to no host. Run it once, with C(run_once).
+  - Adds each secret that no host of the inventory has to C(group_vars/all/secrets.yml) beside the inventory, with mode
+    0600, in one step. What is in the file stays as it is.
+  - Encrypts the file with the first vault password of the run, or with that of C(--encrypt-vault-id).
+  - Never returns a value.
+options:
+  inventory_dir:
+    description: Directory of the inventory.
+    type: path
+    required: true
+  plaintext:
+    description: Write the file in clear. Without it, a run without vault password is refused.
+    type: bool
+    default: false
+attributes:
+  action:
+    support: full
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Make the secrets that are missing
+  airflow_celery.cluster.generate_secrets:
+    inventory_dir: "{{ inventory_dir }}"
+  run_once: true
+"""
+
+RETURN = r"""
+path:
+  description: The file.
+  returned: always
+  type: str
+generated:
+  description: Names of the secrets that were missing.
+  returned: success
+  type: list
+  elements: str
+encrypted:
+  description: Whether the file is encrypted.
+  returned: success
+  type: bool
+"""

@@ -1,0 +1,519 @@
+#!/usr/bin/python
+"""Look at a machine before anything is changed on it."""
+
+# Says what a machine with an older Python lacks, so it must run there: no syntax newer than Python 3.8.
+from __future__ import annotations
+
+import errno
+import fnmatch
+import json
+import os
+import platform
+import re
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: host_check
+short_description: Say why a machine is not fit for its part of the cluster
+version_added: 0.1.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Reads, and changes nothing. One run answers every question that the preflight has about a machine.
+  - Does not fail on a finding, so that the findings of all machines can be told together.
+  - The clock is compared by the action plugin of this name, which knows the controller's time before and after.
+options:
+  min_memory_mb:
+    description: Memory in MB that the machine must have.
+    type: int
+    default: 0
+  min_memory_variable:
+    description: Variable that I(min_memory_mb) comes from, to be named in a finding.
+    type: str
+    default: preflight_min_memory_mb
+  min_disk_mb:
+    description: Space in MB that must be free on the file systems of I(disk_paths).
+    type: int
+    default: 0
+  disk_paths:
+    description: Where space is needed. For a path that does not exist, its nearest parent that does.
+    type: list
+    elements: path
+    default: [/opt, /var/lib]
+  max_clock_offset:
+    description: Seconds by which the machine's clock may differ from the controller's.
+    type: int
+    default: 5
+  airflow_version:
+    description: Airflow version to install; a newer one on the machine is a finding. Empty for none.
+    type: str
+    default: ""
+  ports:
+    description: TCP ports that processes of the cluster will listen on.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      port:
+        description: The port.
+        type: int
+        required: true
+      variable:
+        description: Variable that says so.
+        type: str
+        required: true
+      units:
+        description: systemd units that may hold it already, as patterns.
+        type: list
+        elements: str
+        default: []
+  endpoints:
+    description: Services that this machine will connect to.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: Host name or address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+      variable:
+        description: Variable that says so.
+        type: str
+        required: true
+      host:
+        description: Inventory name of the host behind the address, if there is one.
+        type: str
+        default: ""
+  names:
+    description: Names that this machine must be able to resolve.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Host name or address.
+        type: str
+        required: true
+      host:
+        description: Inventory name of the host behind it.
+        type: str
+        required: true
+  connect_timeout:
+    description: Seconds after which an attempt to connect is given up.
+    type: int
+    default: 5
+attributes:
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Check the machine
+  airflow_celery.cluster.host_check:
+    min_memory_mb: 1800
+    min_disk_mb: 2000
+    ports:
+      - port: 8793
+        variable: airflow_worker_log_port
+        units: [airflow-worker.service]
+    endpoints:
+      - address: control1
+        port: 6379
+        variable: airflow_broker_url
+        host: control1
+"""
+
+RETURN = r"""
+findings:
+  description: What is wrong with the machine.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    variable:
+      description: Variable or property of the machine.
+      type: str
+    value:
+      description: What it is.
+      type: str
+    expected:
+      description: What would be right.
+      type: str
+    remedy:
+      description: How to get there.
+      type: str
+    about:
+      description: Inventory name of another host that the finding is about, if any.
+      type: str
+held:
+  description: Ports of I(ports) that the cluster's own units hold already.
+  returned: always
+  type: list
+  elements: int
+refused:
+  description: Entries of I(endpoints) whose host answered, but where nothing listens.
+  returned: always
+  type: list
+  elements: dict
+time:
+  description: The machine's clock, in seconds since the epoch.
+  returned: always
+  type: float
+"""
+
+DEBIAN = ("12", "13")
+ARCHITECTURES = ("x86_64", "aarch64")
+PYTHON = (3, 11)
+RELEASE_FILE = "/opt/airflow/current/release.json"
+LISTEN = "0A"
+
+
+def finding(variable: str, value: object, expected: str, remedy: str, about: str = "") -> dict[str, str]:
+    """Return a finding as the controller takes it."""
+    return {"variable": variable, "value": str(value), "expected": expected, "remedy": remedy, "about": about}
+
+
+def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd: bool) -> list[dict[str, str]]:
+    """Look at distribution, architecture, Python and init system.
+
+    :param os_release: text of /etc/os-release.
+    """
+    found = []
+    system = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', os_release, re.MULTILINE))
+    if system.get("ID") != "debian" or system.get("VERSION_ID") not in DEBIAN:
+        found.append(
+            finding(
+                "operating system",
+                system.get("PRETTY_NAME") or "unknown",
+                "Debian 12 or Debian 13",
+                "install Debian 13 on this machine, or take the host out of the inventory",
+            )
+        )
+    if machine not in ARCHITECTURES:
+        found.append(
+            finding(
+                "architecture",
+                machine,
+                " or ".join(ARCHITECTURES),
+                "use a 64-bit x86 or ARM machine, or take the host out of the inventory",
+            )
+        )
+    if tuple(python[:2]) < PYTHON:
+        found.append(
+            finding(
+                "Python",
+                ".".join(str(part) for part in python[:3]),
+                "3.11 or newer",
+                "install python3 of Debian 12 or 13, or point ansible_python_interpreter to it",
+            )
+        )
+    if not systemd:
+        found.append(
+            finding(
+                "init system",
+                "not systemd",
+                "systemd as process 1, which runs every process of the cluster",
+                "boot the machine with systemd",
+            )
+        )
+    return found
+
+
+def check_memory(meminfo: str, least: int, variable: str) -> list[dict[str, str]]:
+    """Compare the machine's memory, as in /proc/meminfo, with the least that it must have."""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    total = int(match.group(1)) // 1024 if match else 0
+    if total >= least:
+        return []
+    return [
+        finding(
+            "memory",
+            f"{total} MB",
+            f"at least {least} MB ({variable})",
+            f"give the machine more memory, or set {variable} lower if you know what it will run",
+        )
+    ]
+
+
+def free_mb(path: str) -> tuple[str, int]:
+    """Return the nearest existing parent of a path, and the MB that are free there."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    status = os.statvfs(path)
+    return path, status.f_bavail * status.f_frsize // (1024 * 1024)
+
+
+def check_disk(paths: list[str], least: int) -> list[dict[str, str]]:
+    """Compare the free space of the file systems that hold the paths with the least that there must be."""
+    found = []
+    devices: set[int] = set()
+    for wanted in paths:
+        path, free = free_mb(wanted)
+        device = os.stat(path).st_dev
+        if free < least and device not in devices:
+            devices.add(device)
+            found.append(
+                finding(
+                    f"free disk space at {wanted}",
+                    f"{free} MB",
+                    f"at least {least} MB (preflight_min_disk_mb)",
+                    "free or add space there, or set preflight_min_disk_mb lower",
+                )
+            )
+    return found
+
+
+def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
+    """Return something that sorts versions; a pre-release comes before its release."""
+    match = re.match(r"(\d+(?:\.\d+)*)(.*)", version)
+    if not match:
+        return (0,), 0, version
+    release = tuple(int(part) for part in match.group(1).split("."))
+    while release and release[-1] == 0:
+        release = release[:-1]
+    suffix = match.group(2)
+    return release, -1 if re.match(r"[.-]?(?:a|b|c|rc|dev)", suffix) else 0, suffix
+
+
+def check_downgrade(release_file: str, wanted: str) -> list[dict[str, str]]:
+    """Compare the installed release of Airflow, if there is one, with the wanted version."""
+    if not wanted or not os.path.exists(release_file):
+        return []
+    with open(release_file, encoding="utf-8") as file:
+        installed = str(json.load(file).get("airflow_version", ""))
+    if version_key(installed) <= version_key(wanted):
+        return []
+    return [
+        finding(
+            "airflow_version",
+            wanted,
+            f"{installed} or newer: that is installed here, and its database schema has no way back",
+            f"set airflow_version to {installed}, or restore a backup made with {wanted} first",
+        )
+    ]
+
+
+def listening_inodes(tables: list[str]) -> dict[int, set[str]]:
+    """Return the sockets that listen, by TCP port.
+
+    :param tables: texts of /proc/net/tcp and /proc/net/tcp6.
+    """
+    inodes: dict[int, set[str]] = {}
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == LISTEN:
+                inodes.setdefault(int(fields[1].rsplit(":", 1)[1], 16), set()).add(fields[9])
+    return inodes
+
+
+def read(path: str) -> str:
+    """Return a file's text, or "" for one that is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def holders(inodes: set[str], proc: str = "/proc") -> list[int]:
+    """Return the processes that have one of the sockets open."""
+    targets = {f"socket:[{inode}]" for inode in inodes}
+    found = []
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        directory = os.path.join(proc, pid, "fd")
+        try:
+            if any(os.readlink(os.path.join(directory, fd)) in targets for fd in os.listdir(directory)):
+                found.append(int(pid))
+        except OSError:
+            continue  # it has ended meanwhile
+    return sorted(found)
+
+
+def unit_of(cgroup: str) -> str:
+    """Return the systemd service in the text of /proc/<pid>/cgroup, or "".
+
+    In a container the path starts with the groups of the host; the last service is the machine's own.
+    """
+    services = re.findall(r"([^/\n]+\.service)(?=/|$)", cgroup, re.MULTILINE)
+    return services[-1] if services else ""
+
+
+def check_ports(ports: list[dict[str, Any]]) -> tuple[list[dict[str, str]], list[int]]:
+    """Return findings for ports that something foreign holds, and the ports that our own units hold."""
+    found, own = [], []
+    inodes = listening_inodes([read("/proc/net/tcp"), read("/proc/net/tcp6")])
+    for entry in ports:
+        port = entry["port"]
+        if port not in inodes:
+            continue
+        pids = holders(inodes[port])
+        units = {unit_of(read(f"/proc/{pid}/cgroup")) for pid in pids}
+        if units and all(any(fnmatch.fnmatch(unit, pattern) for pattern in entry["units"]) for unit in units):
+            own.append(port)
+            continue
+        who = [
+            "{} (process {}{})".format(
+                read(f"/proc/{pid}/comm").strip() or "?",
+                pid,
+                ", " + unit_of(read(f"/proc/{pid}/cgroup")) if unit_of(read(f"/proc/{pid}/cgroup")) else "",
+            )
+            for pid in pids
+        ]
+        found.append(
+            finding(
+                entry["variable"],
+                "{}, held by {}".format(port, ", ".join(who) or "something outside this machine's processes"),
+                "a port that is free, or held by {}".format(" or ".join(entry["units"])),
+                "stop what holds port {}, or set {} to another port".format(port, entry["variable"].split(" ")[0]),
+            )
+        )
+    return found, own
+
+
+def resolve(name: str) -> str | None:
+    """Return why a name can't be resolved, or None."""
+    try:
+        socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return str(error)
+    return None
+
+
+def connect(address: str, port: int, timeout: float) -> str:
+    """Try to connect; return ``ok``, ``refused`` (the host answers, nothing listens), or why it is out of reach."""
+    try:
+        socket.create_connection((address, port), timeout).close()
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return f"no answer within {timeout:g} s"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "") + " " + str(error.strerror or error)
+    return "ok"
+
+
+def check_network(
+    endpoints: list[dict[str, Any]], names: list[dict[str, Any]], timeout: float
+) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """Return findings for names and services out of reach, and the endpoints where nothing listens yet."""
+    found, refused = [], []
+    wanted = {entry["name"]: entry["host"] for entry in names}
+    wanted.update({entry["address"]: entry["host"] for entry in endpoints})
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        unresolved = dict(zip(wanted, pool.map(resolve, wanted)))  # noqa: B905, `strict` needs Python 3.10
+        reachable = [entry for entry in endpoints if unresolved[entry["address"]] is None]
+        answers = list(pool.map(lambda entry: connect(entry["address"], entry["port"], timeout), reachable))
+    for name, why in unresolved.items():
+        if why is not None:
+            host = wanted[name]
+            found.append(
+                finding(
+                    f"airflow_address of {host}" if host else f"address {name}",
+                    f"{name!r}, not resolved ({why})",
+                    "a name that this host can resolve, or an IP address",
+                    "set airflow_address{} to an IP address, or add {} to DNS or /etc/hosts".format(
+                        " of host " + host if host else "", name
+                    ),
+                    # Whether a service is there matters in any case; a worker that is dead will be named by Ansible.
+                    "" if any(entry["address"] == name for entry in endpoints) else host,
+                )
+            )
+    for entry, answer in zip(reachable, answers):  # noqa: B905
+        if answer == "refused":
+            refused.append(entry)
+        elif answer != "ok":
+            found.append(
+                finding(
+                    entry["variable"],
+                    "{}:{}, {}".format(entry["address"], entry["port"], answer.strip()),
+                    "a service that this host can connect to, or a host that answers where the service is not yet",
+                    "open TCP port {} from this host to {} in routing and firewalls, or correct {}".format(
+                        entry["port"],
+                        entry["host"] or entry["address"],
+                        "airflow_address of " + entry["host"] if entry["host"] else entry["variable"],
+                    ),
+                )
+            )
+    return found, refused
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "min_memory_mb": {"type": "int", "default": 0},
+            "min_memory_variable": {"type": "str", "default": "preflight_min_memory_mb"},
+            "min_disk_mb": {"type": "int", "default": 0},
+            "disk_paths": {"type": "list", "elements": "path", "default": ["/opt", "/var/lib"]},
+            "max_clock_offset": {"type": "int", "default": 5},
+            "airflow_version": {"type": "str", "default": ""},
+            "ports": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "port": {"type": "int", "required": True},
+                    "variable": {"type": "str", "required": True},
+                    "units": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "variable": {"type": "str", "required": True},
+                    "host": {"type": "str", "default": ""},
+                },
+            },
+            "names": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "host": {"type": "str", "required": True},
+                },
+            },
+            "connect_timeout": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    found = check_system(
+        read("/etc/os-release"), platform.machine(), sys.version_info[:3], os.path.isdir("/run/systemd/system")
+    )
+    if os.geteuid() != 0:
+        found.append(
+            finding(
+                "become",
+                f"user {os.geteuid()}",
+                "root, by login or by sudo",
+                "set become: true and, where sudo asks for a password, --ask-become-pass",
+            )
+        )
+    found += check_memory(read("/proc/meminfo"), params["min_memory_mb"], params["min_memory_variable"])
+    found += check_disk(params["disk_paths"], params["min_disk_mb"])
+    found += check_downgrade(RELEASE_FILE, params["airflow_version"])
+    of_ports, held = check_ports(params["ports"])
+    of_network, refused = check_network(params["endpoints"], params["names"], params["connect_timeout"])
+    module.exit_json(
+        changed=False, findings=found + of_ports + of_network, held=held, refused=refused, time=time.time()
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+#!/usr/bin/python
+"""Documentation of an action plugin: see plugins/action/validate_inventory.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: validate_inventory
+short_description: Check the whole inventory before any machine is touched
+version_added: 0.1.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Runs on the controller and connects to no host. Run it once, with C(run_once).
+  - Always looks at the whole inventory, under C(--limit) too, because what is wrong with one host concerns the others.
+  - >-
+    Looks for missing and empty groups, hosts in groups that exclude each other, unknown variables with the prefixes of
+    this collection, wrong types, choices, ranges and forms (by the argument specs of all roles), values that differ
+    between hosts and must not, ports that collide, missing and weak secrets, and sections and options of
+    C(airflow_config) that Airflow does not know.
+  - Fails once, with everything that it found.
+attributes:
+  action:
+    support: full
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Validate the inventory
+  airflow_celery.cluster.validate_inventory:
+  run_once: true
+  register: preflight
+"""
+
+RETURN = r"""
+msg:
+  description: Everything that is wrong, as text.
+  returned: failure
+  type: str
+machines:
+  description: For each host of the play what M(airflow_celery.cluster.host_check) is to look at on it.
+  returned: success
+  type: dict
+"""
