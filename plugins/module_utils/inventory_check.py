@@ -617,7 +617,9 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
             f"an option of section {section}; {option} is one of section {' and of section '.join(elsewhere)}",
             f"set variable {own_there} instead" if own_there else f"move it to section {elsewhere[0]}",
         )
-    return variable, shown, _known("an option", options, right), f"rename it to {right}" if right else "remove it"
+    own_near = rules.OWNED_OPTIONS.get(f"{section}.{right}")
+    remedy = f"set variable {own_near} instead" if own_near else f"rename it to {right}" if right else "remove it"
+    return variable, shown, _known("an option", options, right), remedy
 
 
 # --- What each machine will be asked ----------------------------------------------------------------------------------
@@ -647,9 +649,9 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
     for group in ("airflow_worker", "airflow_triggerer"):
         for host in inventory.members(group):
             if host.name in in_play:
-                peers["airflow_api_server"].append({"name": host.address, "host": host.name})
+                peers["airflow_api_server"].append({"address": host.address, "host": host.name})
     for host in inventory.members("airflow_api_server"):
-        peers["haproxy"].append({"name": host.address, "host": host.name})
+        peers["haproxy"].append({"address": host.address, "host": host.name})
     plans = {}
     for host in inventory.cluster:
         if host.name not in in_play:
@@ -662,7 +664,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             entry = {"address": target[0], "port": target[1], "variable": endpoint.url}
             endpoints.setdefault(target, entry | {"host": by_address.get(target[0], "")})
         names = {
-            peer["name"]: peer
+            peer["address"]: peer
             for group in ("airflow_api_server", "haproxy")
             if group in host.groups
             for peer in peers[group]

@@ -13,6 +13,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -101,7 +102,7 @@ options:
     elements: dict
     default: []
     suboptions:
-      name:
+      address:
         description: Host name or address.
         type: str
         required: true
@@ -304,20 +305,6 @@ def check_downgrade(release_file: str, wanted: str) -> list[dict[str, str]]:
     ]
 
 
-def listening_inodes(tables: list[str]) -> dict[int, set[str]]:
-    """Return the sockets that listen, by TCP port.
-
-    :param tables: texts of /proc/net/tcp and /proc/net/tcp6.
-    """
-    inodes: dict[int, set[str]] = {}
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == LISTEN:
-                inodes.setdefault(int(fields[1].rsplit(":", 1)[1], 16), set()).add(fields[9])
-    return inodes
-
-
 def read(path: str) -> str:
     """Return a file's text, or "" for one that is not there."""
     try:
@@ -327,55 +314,71 @@ def read(path: str) -> str:
         return ""
 
 
-def holders(inodes: set[str], proc: str = "/proc") -> list[int]:
-    """Return the processes that have one of the sockets open."""
-    targets = {f"socket:[{inode}]" for inode in inodes}
-    found = []
-    for pid in filter(str.isdigit, os.listdir(proc)):
-        directory = os.path.join(proc, pid, "fd")
-        try:
-            if any(os.readlink(os.path.join(directory, fd)) in targets for fd in os.listdir(directory)):
-                found.append(int(pid))
-        except OSError:
-            continue  # it has ended meanwhile
-    return sorted(found)
+def listening_ports(tables: list[str]) -> set[int]:
+    """Return the TCP ports that something listens on.
+
+    :param tables: texts of /proc/net/tcp and /proc/net/tcp6.
+    """
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if len(row) > 3 and row[3] == LISTEN}
+
+
+def holders(sockets: str) -> dict[int, list[tuple[str, str]]]:
+    """Return for each TCP port who holds it: cgroup ("" if the kernel does not say) and processes.
+
+    The cgroup of a socket says which unit it belongs to. The open files of the processes would, too, but root in a
+    container may not look at those of other users.
+
+    :param sockets: what `ss --no-header --numeric --tcp --listening --processes --cgroup` prints.
+    """
+    found: dict[int, list[tuple[str, str]]] = {}
+    for line in sockets.splitlines():
+        fields = line.split()
+        if len(fields) < 5:
+            continue
+        cgroup = re.search(r"\bcgroup:(/\S+)", line)
+        processes = re.findall(r'\("([^"]+)",pid=(\d+)', line)
+        who = ", ".join(sorted({f"{name} (process {pid})" for name, pid in processes}))
+        found.setdefault(int(fields[3].rsplit(":", 1)[1]), []).append((cgroup.group(1) if cgroup else "", who))
+    return found
 
 
 def unit_of(cgroup: str) -> str:
-    """Return the systemd service in the text of /proc/<pid>/cgroup, or "".
+    """Return the systemd unit that a cgroup is.
 
-    In a container the path starts with the groups of the host; the last service is the machine's own.
+    In a container the path starts with the groups of the host, and a unit may have groups below its own; the last
+    service or scope is the one that counts.
     """
-    services = re.findall(r"([^/\n]+\.service)(?=/|$)", cgroup, re.MULTILINE)
-    return services[-1] if services else ""
+    units = re.findall(r"([^/]+\.(?:service|scope))(?=/|$)", cgroup)
+    return units[-1] if units else cgroup
 
 
-def check_ports(ports: list[dict[str, Any]]) -> tuple[list[dict[str, str]], list[int]]:
-    """Return findings for ports that something foreign holds, and the ports that our own units hold."""
+def check_ports(
+    ports: list[dict[str, Any]],
+    listening: set[int],
+    held_by: dict[int, list[tuple[str, str]]],
+    is_active: Callable[[list[str]], bool],
+) -> tuple[list[dict[str, str]], list[int]]:
+    """Return findings for ports that something foreign holds, and the ports that our own units hold.
+
+    :param is_active: says whether a unit with one of these names runs; asked where the kernel does not name a holder.
+    """
     found, own = [], []
-    inodes = listening_inodes([read("/proc/net/tcp"), read("/proc/net/tcp6")])
     for entry in ports:
-        port = entry["port"]
-        if port not in inodes:
+        port, patterns = entry["port"], entry["units"]
+        if port not in listening:
             continue
-        pids = holders(inodes[port])
-        units = {unit_of(read(f"/proc/{pid}/cgroup")) for pid in pids}
-        if units and all(any(fnmatch.fnmatch(unit, pattern) for pattern in entry["units"]) for unit in units):
+        groups = {unit_of(cgroup) for cgroup, _ in held_by.get(port, []) if cgroup}
+        ours = [any(fnmatch.fnmatch(unit, pattern) for pattern in patterns) for unit in groups]
+        if all(ours) if groups else is_active(patterns):
             own.append(port)
             continue
-        who = [
-            "{} (process {}{})".format(
-                read(f"/proc/{pid}/comm").strip() or "?",
-                pid,
-                ", " + unit_of(read(f"/proc/{pid}/cgroup")) if unit_of(read(f"/proc/{pid}/cgroup")) else "",
-            )
-            for pid in pids
-        ]
+        who = sorted({who for _, who in held_by.get(port, []) if who} | groups)
         found.append(
             finding(
                 entry["variable"],
-                "{}, held by {}".format(port, ", ".join(who) or "something outside this machine's processes"),
-                "a port that is free, or held by {}".format(" or ".join(entry["units"])),
+                "{}, held by {}".format(port, ", ".join(who) or "a process that cannot be seen from here"),
+                "a port that is free, or held by {}".format(" or ".join(patterns)),
                 "stop what holds port {}, or set {} to another port".format(port, entry["variable"].split(" ")[0]),
             )
         )
@@ -409,27 +412,25 @@ def check_network(
 ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     """Return findings for names and services out of reach, and the endpoints where nothing listens yet."""
     found, refused = [], []
-    wanted = {entry["name"]: entry["host"] for entry in names}
-    wanted.update({entry["address"]: entry["host"] for entry in endpoints})
+    wanted = list(dict.fromkeys(entry["address"] for entry in names + endpoints))
     with ThreadPoolExecutor(max_workers=16) as pool:
-        unresolved = dict(zip(wanted, pool.map(resolve, wanted)))  # noqa: B905, `strict` needs Python 3.10
-        reachable = [entry for entry in endpoints if unresolved[entry["address"]] is None]
+        unresolved = {name: why for name, why in zip(wanted, pool.map(resolve, wanted)) if why}  # noqa: B905
+        reachable = [entry for entry in endpoints if entry["address"] not in unresolved]
         answers = list(pool.map(lambda entry: connect(entry["address"], entry["port"], timeout), reachable))
     for name, why in unresolved.items():
-        if why is not None:
-            host = wanted[name]
-            found.append(
-                finding(
-                    f"airflow_address of {host}" if host else f"address {name}",
-                    f"{name!r}, not resolved ({why})",
-                    "a name that this host can resolve, or an IP address",
-                    "set airflow_address{} to an IP address, or add {} to DNS or /etc/hosts".format(
-                        " of host " + host if host else "", name
-                    ),
-                    # Whether a service is there matters in any case; a worker that is dead will be named by Ansible.
-                    "" if any(entry["address"] == name for entry in endpoints) else host,
-                )
+        # A service matters in any case; another host may be dead, and then Ansible names it.
+        services = [entry for entry in endpoints if entry["address"] == name]
+        host = next(entry["host"] for entry in services + names if entry["address"] == name)
+        variable = f"airflow_address of {host}" if host else services[0]["variable"]
+        found.append(
+            finding(
+                variable,
+                f"{name!r}, not resolved ({why})",
+                "a name that this host can resolve, or an IP address",
+                f"set {variable} to what this host can resolve, or add {name} to DNS or /etc/hosts",
+                "" if services else host,
             )
+        )
     for entry, answer in zip(reachable, answers):  # noqa: B905
         if answer == "refused":
             refused.append(entry)
@@ -484,7 +485,7 @@ def main() -> None:
                 "elements": "dict",
                 "default": [],
                 "options": {
-                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
                     "host": {"type": "str", "required": True},
                 },
             },
@@ -508,7 +509,26 @@ def main() -> None:
     found += check_memory(read("/proc/meminfo"), params["min_memory_mb"], params["min_memory_variable"])
     found += check_disk(params["disk_paths"], params["min_disk_mb"])
     found += check_downgrade(RELEASE_FILE, params["airflow_version"])
-    of_ports, held = check_ports(params["ports"])
+
+    def output_of(*command: str) -> str:
+        # Not every machine has the program, and a very old one not the option; it only adds detail.
+        if not module.get_bin_path(command[0]):
+            return ""
+        code, out, _ = module.run_command(list(command))
+        return str(out) if code == 0 else ""
+
+    sockets = output_of("ss", "--no-header", "--numeric", "--tcp", "--listening", "--processes", "--cgroup")
+
+    def is_active(units: list[str]) -> bool:
+        command = ("systemctl", "list-units", "--state=active", "--plain", "--no-legend")
+        return bool(output_of(*command, *units).strip())
+
+    of_ports, held = check_ports(
+        params["ports"],
+        listening_ports([read("/proc/net/tcp"), read("/proc/net/tcp6")]),
+        holders(sockets),
+        is_active,
+    )
     of_network, refused = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     module.exit_json(
         changed=False, findings=found + of_ports + of_network, held=held, refused=refused, time=time.time()
