@@ -315,7 +315,7 @@ def check_values(inventory: Inventory) -> Iterator[Finding]:
     # Most values are group variables: hundreds of hosts have the same few.
     seen: dict[tuple[str, str], str | None] = {}
     for host in inventory.hosts.values():
-        for name in sorted(host.names & inventory.specs.keys()):
+        for name in sorted(host.names & inventory.specs.keys() - rules.PASSED_BY_THE_CLUSTER.keys()):
             secret = inventory.is_secret(name)
             where = f"host {host.name}"
             try:

@@ -1,0 +1,403 @@
+"""Every refusal that needs no machine, provoked for real.
+
+Each row breaks a sound inventory in one way and says which pieces the finding must have. Rows of the same batch are
+broken into one inventory and run together, because all findings are told together; and every finding of a run must
+belong to a row, so that a rule which finds too much fails as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Draft, Play, Run
+
+Sound = Callable[[], Draft]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to break an inventory.
+
+    :param batch: rows with the same one share a run.
+    :param pieces: what one finding must contain: host or group, variable, value, expectation, remedy.
+    """
+
+    batch: str
+    name: str
+    change: Callable[[Draft], Any]
+    pieces: tuple[str, ...]
+
+
+def everywhere(**variables: Any) -> Callable[[Draft], None]:
+    return lambda draft: draft.everywhere.update(variables)
+
+
+def on(host: str, **variables: Any) -> Callable[[Draft], None]:
+    return lambda draft: draft.host(host).update(variables)
+
+
+def members(group: str, *hosts: str) -> Callable[[Draft], None]:
+    return lambda draft: draft.group(group).update({group: {"hosts": {host: {} for host in hosts}}})
+
+
+def without(group: str) -> Callable[[Draft], None]:
+    return lambda draft: draft.group(group).pop(group)
+
+
+def renamed(group: str, name: str) -> Callable[[Draft], None]:
+    def change(draft: Draft) -> None:
+        parent = draft.group(group)
+        parent[name] = parent.pop(group)
+        draft.layout["all"]["children"]["airflow"]["children"].pop(group, None)
+
+    return change
+
+
+def secret(name: str, value: Any) -> Callable[[Draft], None]:
+    return lambda draft: draft.secrets.update({name: value})
+
+
+def lost_secret(name: str) -> Callable[[Draft], None]:
+    return lambda draft: draft.secrets.pop(name)
+
+
+def setting(section: str, **options: Any) -> Callable[[Draft], None]:
+    return lambda draft: draft.everywhere.setdefault("airflow_config", {}).setdefault(section, {}).update(options)
+
+
+ALL = "hosts control1, worker1, worker2, worker3: "
+ROWS = [
+    # Groups
+    Row("groups", "empty group", members("redis"), ("group redis", "the group is empty", "add at least one host")),
+    Row("groups", "missing group", without("haproxy"), ("group haproxy", "the group is missing", "at least one host")),
+    Row(
+        "groups",
+        "misspelt group",
+        renamed("airflow_triggerer", "airflow_trigerer"),
+        ("group airflow_triggerer", "missing", "rename group airflow_trigerer to airflow_triggerer"),
+    ),
+    Row(
+        "groups",
+        "groups that exclude each other",
+        members("flower", "worker1"),
+        ("host worker1", "airflow_worker and flower", "host of its own", "airflow_allow_worker_on_control_plane: true"),
+    ),
+    Row(
+        "groups",
+        "two databases",
+        members("postgres", "control1", "control2"),
+        ("group postgres: hosts = control1, control2", "one host", "leave one host"),
+    ),
+    # Names, types, ranges
+    Row(
+        "values",
+        "unknown variable of a host",
+        on("worker2", airflow_worker_concurency=8),
+        ("host worker2: airflow_worker_concurency = 8", "nearest is airflow_worker_concurrency", "rename it"),
+    ),
+    Row(
+        "values",
+        "unknown variable of all",
+        everywhere(redis_prot=6379),
+        (f"{ALL}redis_prot = 6379", "nearest is redis_port", "rename it to redis_port"),
+    ),
+    Row(
+        "values",
+        "misspelt secret",
+        everywhere(flower_pasword="hunter22"),
+        (f"{ALL}flower_pasword = (hidden)", "rename it to flower_password"),
+    ),
+    Row(
+        "values",
+        "parameter of a role",
+        everywhere(redis_password="hunter22"),
+        ("redis_password = (hidden)", "the cluster decides it", "set airflow_broker_password instead"),
+    ),
+    Row(
+        "values",
+        "text for a number",
+        on("worker1", airflow_worker_concurrency="many"),
+        ("host worker1: airflow_worker_concurrency = 'many'", "a whole number", "set airflow_worker_concurrency"),
+    ),
+    Row(
+        "values",
+        "number out of range",
+        on("worker3", airflow_worker_concurrency=0),
+        ("host worker3: airflow_worker_concurrency = 0", "from 1 to 1000", "set airflow_worker_concurrency"),
+    ),
+    Row(
+        "values",
+        "text for a list",
+        on("worker1", airflow_worker_queues="default,reports"),
+        ("host worker1: airflow_worker_queues = 'default,reports'", "a list of str"),
+    ),
+    Row(
+        "values",
+        "name of a queue",
+        on("worker2", airflow_worker_queues=["two words"]),
+        ("host worker2: airflow_worker_queues = ['two words']", "names of queues"),
+    ),
+    Row(
+        "values",
+        "text for a truth value",
+        everywhere(airflow_update_fab_perms="maybe"),
+        ("airflow_update_fab_perms = 'maybe'", "true or false"),
+    ),
+    Row(
+        "values",
+        "wrong choice",
+        everywhere(airflow_dags_source="gti"),
+        (f"{ALL}airflow_dags_source = 'gti'", "one of local, git; the nearest is git"),
+    ),
+    Row(
+        "values",
+        "empty value",
+        everywhere(airflow_admin_user=None),
+        ("airflow_admin_user = None", "text, not an empty value"),
+    ),
+    Row(
+        "values",
+        "port out of range",
+        everywhere(flower_port=70000),
+        (f"{ALL}flower_port = 70000", "from 1024 to 65535", "set flower_port"),
+    ),
+    Row(
+        "values",
+        "scheme of a URL",
+        everywhere(airflow_web_url="airflow.example.org"),
+        ("airflow_web_url = 'airflow.example.org'", "an http(s) URL"),
+    ),
+    Row(
+        "values",
+        "scheme of a URL with a password",
+        everywhere(airflow_broker_url="amqp://me:hunter22@mq.example.org"),
+        ("airflow_broker_url = (hidden)", "redis://"),
+    ),
+    Row(
+        "values",
+        "executor",
+        everywhere(airflow_executor="LocalExecutor"),
+        ("airflow_executor = 'LocalExecutor'", "CeleryExecutor"),
+    ),
+    Row(
+        "values",
+        "version too new",
+        everywhere(airflow_version="3.4.0"),
+        (f"{ALL}airflow_version = '3.4.0'", "3.3 or a later release before 3.4", "set airflow_version"),
+    ),
+    Row(
+        "values",
+        "undefined variable in a template",
+        on("worker2", airflow_address="{{ nowhere }}"),
+        ("host worker2: airflow_address", "'nowhere' is undefined", "set airflow_address to a plain value"),
+    ),
+    Row(
+        "values",
+        "requirement",
+        everywhere(airflow_runtime_extra_requirements=["--pre"]),
+        ("airflow_runtime_extra_requirements = ['--pre']", "pip requirements"),
+    ),
+    # Addresses and ports
+    Row(
+        "network",
+        "two ports on one host",
+        everywhere(flower_port=8081),
+        ("host control1: ", "= 8081", "a port of its own", "airflow_api_server_first_port", "to another port"),
+    ),
+    Row(
+        "network",
+        "a port that only one host knows",
+        on("control1", redis_port=6380),
+        ("host control1: redis_port = 6380", "one value for the whole cluster", "group_vars/all"),
+    ),
+    Row(
+        "network",
+        "one machine twice",
+        on("worker3", ansible_host="192.0.2.22"),
+        ("host worker3: ansible_host = 192.0.2.22", "as of host worker2", "a machine of its own"),
+    ),
+    Row(
+        "network",
+        "loopback as an address",
+        on("worker1", airflow_address="127.0.0.1"),
+        ("host worker1: airflow_address = '127.0.0.1'", "other hosts reach this one"),
+    ),
+    Row(
+        "network",
+        "a broker that hides",
+        everywhere(redis_bind=["127.0.0.1"]),
+        ("host control1: redis_bind = ['127.0.0.1']", "worker1", "set redis_bind to 0.0.0.0"),
+    ),
+    Row(
+        "network",
+        "a git source without URL",
+        everywhere(airflow_dags_source="git"),
+        ("airflow_dags_git_url = not set", "airflow_dags_source is git"),
+    ),
+    # Secrets
+    Row(
+        "secrets",
+        "missing secret",
+        lost_secret("airflow_jwt_secret"),
+        ("host control1: airflow_jwt_secret = not set", "run ansible-playbook -i ", "playbooks/secrets.yml"),
+    ),
+    Row(
+        "secrets",
+        "invalid Fernet key",
+        secret("airflow_fernet_key", "bm90IDMyIGJ5dGVz"),
+        ("host control1: airflow_fernet_key = (hidden)", "32 random bytes as URL-safe base64", "playbooks/secrets.yml"),
+    ),
+    Row(
+        "secrets",
+        "weak password",
+        secret("airflow_admin_password", "password"),
+        ("host control1: airflow_admin_password = (hidden)", "nobody guesses first"),
+    ),
+    Row(
+        "secrets",
+        "secret that differs",
+        on("worker1", airflow_broker_password="another-one-of-worker1"),
+        ("host worker1: airflow_broker_password = (hidden)", "one value for the whole cluster"),
+    ),
+    # airflow_config
+    Row(
+        "config",
+        "misspelt section",
+        setting("loging", remote_logging=True),
+        (f"{ALL}airflow_config.loging = a section with remote_logging", "nearest is logging", "rename it to logging"),
+    ),
+    Row(
+        "config",
+        "misspelt option",
+        setting("core", dagbag_import_timout=60),
+        ("airflow_config.core.dagbag_import_timout = 60", "nearest is dagbag_import_timeout", "rename it"),
+    ),
+    Row(
+        "config",
+        "option of another section",
+        setting("core", smtp_port=25),
+        ("airflow_config.core.smtp_port = 25", "one of section smtp", "move it to section smtp"),
+    ),
+    Row(
+        "config",
+        "option with a variable of its own",
+        setting("core", parallelism=64),
+        ("airflow_config.core.parallelism = 64", "set variable airflow_parallelism instead"),
+    ),
+    Row(
+        "config",
+        "secret with a variable of its own",
+        setting("api_auth", jwt_secret="hunter22"),
+        ("airflow_config.api_auth.jwt_secret = (hidden)", "set variable airflow_jwt_secret instead"),
+    ),
+    Row(
+        "config",
+        "name of an older Airflow",
+        setting("webserver", page_size=50),
+        ("airflow_config.webserver.page_size = 50", "as Airflow calls it today", "instead"),
+    ),
+    Row(
+        "config",
+        "option of the broker's transport",
+        setting("celery_broker_transport_options", visibilty_timeout=1),
+        ("visibilty_timeout = 1", "nearest is visibility_timeout", "set variable airflow_visibility_timeout instead"),
+    ),
+]
+SECRET_VALUES = ("hunter22", "bm90IDMyIGJ5dGVz", "another-one-of-worker1")
+
+
+@pytest.fixture(scope="session")
+def batch(play: Play, sound: Sound, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Return a function that runs all rows of a batch, once."""
+
+    @cache
+    def run(name: str) -> Run:
+        draft = sound()
+        for row in ROWS:
+            if row.batch == name:
+                row.change(draft)
+        return play("validate_inventory.yml", draft.write(tmp_path_factory.mktemp(name)))
+
+    return run
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.batch}: {row.name}")
+def test_it_is_refused(row: Row, batch: Callable[[str], Run]) -> None:
+    run = batch(row.batch)
+    assert run.status != 0
+    matching = [text for text in run.findings if all(piece in text for piece in row.pieces)]
+    assert len(matching) == 1, run.refusal
+    assert "expected: " in matching[0]
+    assert "mend it: " in matching[0]
+
+
+@pytest.mark.parametrize("name", sorted({row.batch for row in ROWS}))
+def test_nothing_else_is_refused(name: str, batch: Callable[[str], Run]) -> None:
+    rows = [row for row in ROWS if row.batch == name]
+    stray = [text for text in batch(name).findings if not any(all(p in text for p in row.pieces) for row in rows)]
+    # worker1 is in a group that its parent does not know any more, which is another consequence of the same change.
+    assert [text for text in stray if "not inside group" not in text] == []
+
+
+@pytest.mark.parametrize("name", sorted({row.batch for row in ROWS}))
+def test_no_secret_is_told_and_no_machine_is_asked(name: str, batch: Callable[[str], Run]) -> None:
+    run = batch(name)
+    assert [value for value in SECRET_VALUES if value in run.output] == []
+    assert [play["play"]["name"] for play in run.plays] == ["Inventory"]
+    assert "No machine was touched." in run.refusal
+
+
+def test_a_sound_inventory_passes(play: Play, sound: Sound, tmp_path: Path) -> None:
+    draft = sound()
+    # What a rule could take for a mistake, and is none.
+    draft.everywhere |= {
+        "airflow_config": {"core": {"dagbag_import_timeout": 60}, "acme": {"anything": 1}},
+        "airflow_config_extra_sections": ["acme"],
+        "airflow_runtime_extra_requirements": ["apache-airflow-providers-http>=5", "bokeh_sampledata"],
+        "haproxy_port": 80,
+        "my_own_variable": 1,
+    }
+    draft.host("worker1").update(airflow_worker_queues=["default", "reports"], airflow_worker_concurrency=32)
+    run = play("validate_inventory.yml", draft.write(tmp_path / "inventory"))
+    assert (run.refusal, run.status) == ("", 0)
+
+
+def test_a_limit_does_not_narrow_the_view(play: Play, sound: Sound, tmp_path: Path) -> None:
+    draft = sound()
+    draft.host("control1")["redis_bind"] = ["127.0.0.1"]
+    run = play("validate_inventory.yml", draft.write(tmp_path / "inventory"), "--limit", "worker3")
+    assert run.status != 0
+    assert "host control1: redis_bind" in run.refusal
+
+
+def test_consent_lets_a_worker_share_a_host(play: Play, sound: Sound, tmp_path: Path) -> None:
+    draft = sound()
+    members("airflow_worker", "control1", "worker1")(draft)
+    directory = draft.write(tmp_path / "inventory")
+    assert "host control1: groups = airflow_worker and" in play("validate_inventory.yml", directory).refusal
+    consent = ("-e", "airflow_allow_worker_on_control_plane=true")
+    assert play("validate_inventory.yml", directory, *consent).status == 0
+
+
+def test_an_inventory_without_hosts_is_refused(play: Play, tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {}\n")
+    run = play("validate_inventory.yml", tmp_path / "hosts.yml")
+    assert run.status != 0
+    assert "group airflow_worker: hosts = none, the group is missing" in run.refusal
+
+
+def test_a_refused_inventory_stops_the_whole_site(play: Play, sound: Sound, tmp_path: Path) -> None:
+    draft = sound()
+    draft.everywhere["redis_prot"] = 1
+    run = play("site.yml", draft.write(tmp_path / "inventory"))
+    assert run.status != 0
+    assert "redis_prot" in run.refusal
+    # No connection was tried: nothing is unreachable, though none of these machines exists.
+    assert [result["host"] for result in run.results if result.get("unreachable")] == []
+    assert [play["play"]["name"] for play in run.plays if play["tasks"]] == ["Inventory"]
