@@ -33,7 +33,6 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import conf, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-
 from stock_prices import SOURCES, MarketClosed, fetch, write
 
 EXCHANGE_TIME = ZoneInfo("America/New_York")

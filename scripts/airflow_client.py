@@ -204,8 +204,7 @@ class AirflowClient:
     def import_errors(self) -> dict[str, str]:
         """Return the DAG files that cannot be imported, and why."""
         return {
-            str(error["filename"]): str(error["stack_trace"])
-            for error in self._all("/importErrors", "import_errors")
+            str(error["filename"]): str(error["stack_trace"]) for error in self._all("/importErrors", "import_errors")
         }
 
     def pause(self, dag_id: str, paused: bool) -> None:
@@ -252,8 +251,7 @@ class AirflowClient:
                 run_id=found["dag_run_id"],
                 task_id=found["task_id"],
                 map_index=found["map_index"],
-                label=found["rendered_map_index"]
-                or (str(found["map_index"]) if found["map_index"] >= 0 else ""),
+                label=found["rendered_map_index"] or (str(found["map_index"]) if found["map_index"] >= 0 else ""),
                 state=found["state"],
                 try_number=found["try_number"],
                 hostname=found["hostname"] or "",

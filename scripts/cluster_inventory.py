@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,35 @@ from airflow_client import AirflowClient
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+SECRETS = (
+    "airflow_admin_password",
+    "airflow_api_secret_key",
+    "airflow_broker_password",
+    "airflow_database_password",
+    "airflow_fernet_key",
+    "airflow_jwt_secret",
+    "airflow_results_password",
+    "flower_password",
+)
+# Variables that are read here, and what they are where the inventory is silent: the roles' defaults.
+DEFAULTS: dict[str, Any] = {
+    "airflow_address": None,
+    "airflow_admin_user": "admin",
+    "airflow_config": {},
+    "airflow_worker_concurrency": 16,
+    "ansible_host": None,
+    "ansible_port": 22,
+    "ansible_ssh_common_args": "",
+    "ansible_ssh_private_key_file": None,
+    "ansible_user": None,
+    "flower_port": 5555,
+    "flower_user": "flower",
+    "haproxy_port": 8080,
+    "local_machines_prefix": None,
+    "postgres_port": 5432,
+    "redis_port": 6379,
+}
+
 
 def ansible_program(name: str) -> str:
     """Return the path of one of Ansible's programs: the one of this Python first."""
@@ -22,62 +51,94 @@ def ansible_program(name: str) -> str:
     return str(beside) if beside.exists() else name
 
 
+def run_ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs in the project's directory; its output is kept."""
+    environment = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    return subprocess.run(
+        [ansible_program(program), *arguments],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def ad_hoc(inventory: Sequence[str], pattern: str, module: str, arguments: object, *options: str) -> dict[str, Any]:
+    """Run one module on some hosts; return each host's result.
+
+    Raises RuntimeError when it fails on one of them, or one does not answer.
+    """
+    answer = run_ansible(
+        *("ansible", *inventory, "--playbook-dir", str(PROJECT), pattern, "-m", module),
+        *("-a", json.dumps(arguments), *options),
+    )
+    try:
+        # Other callbacks may print something after the JSON.
+        decoded, _ = json.JSONDecoder().raw_decode(answer.stdout, answer.stdout.index("{"))
+        results = decoded["plays"][0]["tasks"][0]["hosts"]
+    except (ValueError, LookupError):
+        raise RuntimeError(f"ansible {pattern} -m {module}:\n{answer.stdout}{answer.stderr}") from None
+    failed = [
+        f"{host}: {result.get('stderr') or result.get('msg')}"
+        for host, result in results.items()
+        if result.get("failed") or result.get("unreachable")
+    ]
+    if failed or answer.returncode:
+        raise RuntimeError(f"ansible {pattern} -m {module}:\n" + "\n".join(failed or [answer.stderr]))
+    return dict(results)
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as its inventory describes it.
+    """A cluster as its inventory describes it, with every variable rendered and decrypted."""
 
-    ``ansible-inventory`` does not render templates, so the only one understood
-    in the values read here is ``{{ inventory_hostname }}``.
-    """
-
-    inventory: Path
+    inventories: tuple[Path, ...]
     groups: dict[str, list[str]]
-    hostvars: dict[str, dict[str, Any]]
+    variables: dict[str, dict[str, Any]]
 
     @classmethod
-    def read(cls, inventory: Path) -> Cluster:
-        """Ask ``ansible-inventory``. Raises RuntimeError with its own words when it fails."""
-        answer = subprocess.run(
-            [ansible_program("ansible-inventory"), "-i", str(inventory), "--list"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
+    def read(cls, *inventories: Path) -> Cluster:
+        """Ask Ansible. Raises RuntimeError with its own words when it cannot read the inventory."""
+        options = [option for inventory in inventories for option in ("-i", str(inventory))]
+        # ansible-inventory knows the groups but renders no template; `debug` renders, and knows no groups.
+        names = ", ".join(
+            [f"'{name}': {name} | default({json.dumps(value)}, true)" for name, value in DEFAULTS.items()]
+            + [f"'{name}': {name} | default('')" for name in SECRETS]
         )
-        if answer.returncode:
-            raise RuntimeError(f"inventory {inventory} cannot be read:\n{answer.stderr.strip()}")
-        found = json.loads(answer.stdout)
-        hostvars = found.pop("_meta")["hostvars"]
+        names = names.replace("null", "none")
+        message = {"msg": f"{{{{ {{'groups': groups, 'variables': {{ {names} }} }} }}}}"}
+        results = ad_hoc(options, "all", "ansible.builtin.debug", message)
+        if not results:
+            raise RuntimeError(f"{' '.join(options)}: no host")
+        return cls(
+            inventories,
+            dict(next(iter(results.values()))["msg"]["groups"]),
+            {host: result["msg"]["variables"] for host, result in results.items()},
+        )
 
-        def members(group: str) -> list[str]:
-            entry = found.get(group, {})
-            hosts = list(entry.get("hosts", []))
-            for child in entry.get("children", []):
-                hosts += [host for host in members(child) if host not in hosts]
-            return hosts
-
-        return cls(inventory, {group: members(group) for group in found}, hostvars)
-
-    def value(self, host: str, name: str, default: str | None = None) -> str:
-        """Return a variable of a host."""
-        value = self.hostvars.get(host, {}).get(name, default)
-        if value is None:
-            raise RuntimeError(f"{self.inventory}: {host} has no {name}")
-        text = re.sub(r"\{\{\s*inventory_hostname\s*\}\}", host, str(value))
-        if isinstance(value, dict) or "{{" in text:
-            raise RuntimeError(f"{self.inventory}: {name} of {host} is encrypted or computed: {text!r}")
-        return text
+    @property
+    def options(self) -> list[str]:
+        """Options that hand this inventory to one of Ansible's programs."""
+        return [option for inventory in self.inventories for option in ("-i", str(inventory))]
 
     def first(self, group: str) -> str:
         """Return the first host of a group."""
         hosts = self.groups.get(group)
         if not hosts:
-            raise RuntimeError(f"{self.inventory}: group {group} has no host")
+            raise RuntimeError(f"{' '.join(self.options)}: group {group} has no host")
         return hosts[0]
 
     def address(self, host: str) -> str:
         """Return where this machine reaches the host."""
-        return self.value(host, "ansible_host", host)
+        return self.variables[host]["ansible_host"] or host
+
+    def password(self, name: str) -> str:
+        """Return a secret of the cluster."""
+        value = self.variables[self.first("control_plane")][name]
+        if not value:
+            raise RuntimeError(f"{' '.join(self.options)}: {name} is not set")
+        return str(value)
 
     @property
     def workers(self) -> list[str]:
@@ -88,25 +149,25 @@ class Cluster:
     def url(self) -> str:
         """The front door of the UI and the REST API."""
         host = self.first("haproxy")
-        return f"http://{self.address(host)}:{self.value(host, 'haproxy_port', '8080')}"
+        return f"http://{self.address(host)}:{self.variables[host]['haproxy_port']}"
 
     @property
     def flower_url(self) -> str:
         """Flower's own page."""
         host = self.first("flower")
-        return f"http://{self.address(host)}:{self.value(host, 'flower_port', '5555')}"
+        return f"http://{self.address(host)}:{self.variables[host]['flower_port']}"
 
     @property
     def admin(self) -> tuple[str, str]:
         """User and password of Airflow's admin."""
         host = self.first("airflow_api_server")
-        return self.value(host, "airflow_admin_user", "admin"), self.value(host, "airflow_admin_password")
+        return self.variables[host]["airflow_admin_user"], self.password("airflow_admin_password")
 
     @property
     def flower_login(self) -> tuple[str, str]:
         """User and password of Flower."""
         host = self.first("flower")
-        return self.value(host, "flower_user", "flower"), self.value(host, "flower_password")
+        return self.variables[host]["flower_user"], self.password("flower_password")
 
     def client(self) -> AirflowClient:
         """Return a client that speaks as the admin."""
@@ -114,38 +175,12 @@ class Cluster:
 
     def host_of(self, hostname: str) -> str:
         """Return the inventory's name of the machine that Airflow calls ``hostname``."""
-        for host in self.hostvars:
-            if hostname in (self.value(host, "airflow_address", host), self.address(host), host):
+        for host, variables in self.variables.items():
+            if hostname in (variables["airflow_address"], variables["ansible_host"], host):
                 return host
         return hostname
 
     def command(self, pattern: str, *command: str) -> dict[str, list[str]]:
-        """Run a command as root on some hosts; return the lines each of them printed.
-
-        Raises RuntimeError when it fails on one of them, or one does not answer.
-        """
-        answer = subprocess.run(
-            [
-                *(ansible_program("ansible"), "-i", str(self.inventory), pattern, "--become"),
-                *("-m", "ansible.builtin.command"),
-                *("-a", json.dumps({"argv": list(command)})),
-            ],
-            cwd=PROJECT,
-            env=os.environ
-            | {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        try:
-            results = json.loads(answer.stdout[answer.stdout.index("{") :])["plays"][0]["tasks"][0]["hosts"]
-        except (ValueError, LookupError):
-            raise RuntimeError(f"{' '.join(command)} on {pattern}:\n{answer.stdout}{answer.stderr}") from None
-        failed = [
-            f"{host}: {result.get('stderr') or result.get('msg')}"
-            for host, result in results.items()
-            if result.get("failed") or result.get("unreachable")
-        ]
-        if failed or answer.returncode:
-            raise RuntimeError(f"{' '.join(command)}:\n" + "\n".join(failed or [answer.stderr]))
+        """Run a command as root on some hosts; return the lines each of them printed."""
+        results = ad_hoc(self.options, pattern, "ansible.builtin.command", {"argv": list(command)}, "--become")
         return {host: result["stdout_lines"] for host, result in results.items()}

@@ -98,9 +98,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a plain table with a heading."""
     body = [list(head), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in body) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in body
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in body]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join("  " + line for line in lines)
 
@@ -150,9 +148,7 @@ def report(client: AirflowClient, cluster: Cluster, snapshot: Snapshot) -> list[
             took = f"{task.seconds:.1f} s" if task.seconds is not None else "-"
             rows.append((day_of(run), f"{task.task_id} {task.label}", host, str(task.state), took))
             if task.state != "success":
-                problems.append(
-                    f"task {task.label} of {day_of(run)} ended {task.state}: see its log in the UI"
-                )
+                problems.append(f"task {task.label} of {day_of(run)} ended {task.state}: see its log in the UI")
             else:
                 result = client.result(DAG, task)
                 results[host, str(result["path"])] = int(result["rows"])
@@ -194,9 +190,7 @@ def main() -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-i", "--inventory", type=Path, default=PROJECT / "inventory/local")
-    parser.add_argument(
-        "--timeout", type=float, default=600, help="seconds for the runs to end (default 600)"
-    )
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for the runs to end (default 600)")
     arguments = parser.parse_args()
     try:
         cluster = Cluster.read(arguments.inventory)

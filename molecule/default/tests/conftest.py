@@ -1,0 +1,251 @@
+"""What the verification tests share.
+
+They run against any cluster that an inventory describes and that may be
+treated roughly: ``pytest molecule/default/tests --ansible-inventory <path>``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+PROJECT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(PROJECT / "scripts"))
+
+from airflow_client import AirflowClient, DagRun, TaskInstance, http, wait_for  # noqa: E402
+from cluster_inventory import SECRETS, Cluster, ansible_program  # noqa: E402
+
+UNITS = ("airflow-*", "redis-server.service", "postgresql@*", "haproxy.service")
+
+
+def _inventory(config: pytest.Config) -> Path:
+    return Path(config.getoption("ansible_inventory") or PROJECT / "inventory/local").resolve()
+
+
+_clusters: dict[Path, Cluster] = {}
+
+
+def _cluster(config: pytest.Config) -> Cluster:
+    inventory = _inventory(config)
+    if inventory not in _clusters:
+        _clusters[inventory] = Cluster.read(inventory)
+    return _clusters[inventory]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once per host of the group that its argument names."""
+    groups = {"name": "airflow", "worker": "airflow_worker", "scheduler": "airflow_scheduler"}
+    for argument, group in groups.items():
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, _cluster(metafunc.config).groups[group], scope="session")
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The cluster under test."""
+    return _cluster(request.config)
+
+
+@pytest.fixture(scope="session")
+def client(cluster: Cluster) -> AirflowClient:
+    """A REST client, logged in as the admin."""
+    return cluster.client()
+
+
+@pytest.fixture(scope="session")
+def secrets(cluster: Cluster) -> dict[str, str]:
+    """Every secret of the cluster by name."""
+    return {name: cluster.password(name) for name in SECRETS}
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Directory for what a person may want to look at afterwards."""
+    path = PROJECT / "artifacts"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def connect(cluster: Cluster) -> Callable[[str], Host]:
+    """Return root's view of a host by its inventory name, over the same SSH as Ansible's."""
+
+    def connection(name: str) -> Host:
+        return open_host(cluster, name)
+
+    return connection
+
+
+def open_host(cluster: Cluster, name: str) -> Host:
+    """Connect to a host as its inventory says, and become root there."""
+    variables = cluster.variables[name]
+    user = f"{variables['ansible_user']}@" if variables["ansible_user"] else ""
+    return testinfra.get_host(
+        f"ssh://{user}{cluster.address(name)}:{variables['ansible_port']}",
+        ssh_identity_file=variables["ansible_ssh_private_key_file"],
+        ssh_extra_args=variables["ansible_ssh_common_args"] or "-o BatchMode=yes",
+        sudo=True,
+    )
+
+
+@dataclass(frozen=True)
+class Recap:
+    """How one run of ansible-playbook ended."""
+
+    status: int
+    output: str
+
+    @property
+    def hosts(self) -> dict[str, dict[str, int]]:
+        """The numbers of the recap, by host."""
+        recap = self.output.partition("PLAY RECAP")[2]
+        found = re.findall(r"^(\S+)\s*: (ok=.*)$", recap, re.MULTILINE)
+        return {
+            host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", numbers)} for host, numbers in found
+        }
+
+    def count(self, what: str) -> int:
+        """Return a number of the recap, summed over all hosts."""
+        return sum(numbers[what] for numbers in self.hosts.values())
+
+    def must_succeed(self) -> Recap:
+        """Fail the test, with the end of the output, unless the run succeeded."""
+        assert self.status == 0, self.output[-6000:]
+        assert self.hosts, self.output[-2000:]
+        return self
+
+
+Play = Callable[..., Recap]
+
+
+def playbook_command(cluster: Cluster, *arguments: str, book: str = "site.yml") -> list[str]:
+    """Return the command that runs a playbook of the project on the cluster."""
+    return [ansible_program("ansible-playbook"), *cluster.options, book, *arguments]
+
+
+def playbook_environment() -> dict[str, str]:
+    """Return an environment in which Ansible's output is plain text."""
+    return os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": "ansible.cfg"}
+
+
+@pytest.fixture(scope="session")
+def play(cluster: Cluster) -> Play:
+    """Run a playbook on the cluster: ``play("--check", book="site.yml")``."""
+
+    def run(*arguments: str, book: str = "site.yml") -> Recap:
+        answer = subprocess.run(
+            playbook_command(cluster, *arguments, book=book),
+            cwd=PROJECT,
+            env=playbook_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Recap(answer.returncode, answer.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def starts(cluster: Cluster, connect: Callable[[str], Host]) -> Callable[..., dict[str, str]]:
+    """Return, for each unit of the cluster, an id that is new whenever the unit starts."""
+
+    def snapshot(*hosts: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in hosts or cluster.groups["all"]:
+            patterns = " ".join(f"'{unit}'" for unit in UNITS)
+            shown = connect(name).check_output(f"systemctl show --property=Id,InvocationID {patterns}")
+            for block in shown.split("\n\n"):
+                values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+                if values.get("InvocationID"):
+                    found[f"{name}:{values['Id'].removesuffix('.service')}"] = values["InvocationID"]
+        return found
+
+    return snapshot
+
+
+def restarted(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the units that started, stopped, appeared or vanished between two snapshots."""
+    return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
+
+
+def flower_workers(cluster: Cluster) -> set[str]:
+    """Return the names of the workers that answer Flower now."""
+    status, text = http("GET", f"{cluster.flower_url}/api/workers?refresh=1", login=cluster.flower_login)
+    assert status == 200, text[:500]
+    return set(re.findall(r'"celery@([^"]+)": \{', text))
+
+
+@pytest.fixture(scope="session")
+def run_cluster_check(client: AirflowClient) -> Callable[..., list[TaskInstance]]:
+    """Run tasks that record their host, and return them when they are done."""
+
+    def run(tasks: int, seconds: float) -> list[TaskInstance]:
+        client.wait_for_dag("cluster_check", seconds=120)
+        client.pause("cluster_check", False)
+        run_id = client.trigger("cluster_check", {"tasks": tasks, "seconds": seconds})
+        finished: DagRun = client.wait_for_run("cluster_check", run_id, seconds=300)
+        found = client.tasks("cluster_check", run_id)
+        assert finished.state == "success", found
+        return [task for task in found if task.task_id == "record_host"]
+
+    return run
+
+
+class Machines:
+    """Power switches of the local machines that the tests run on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def _podman(self, verb: str, name: str) -> None:
+        prefix = self._cluster.variables[self._cluster.first("control_plane")]["local_machines_prefix"]
+        command = ["podman", verb, f"{prefix}-{name}"]
+        subprocess.run(command if os.geteuid() == 0 else ["sudo", *command], check=True, capture_output=True)
+
+    def power_off(self, name: str) -> None:
+        """Cut the power: nothing gets a chance to say good-bye."""
+        self._podman("kill", name)
+
+    def power_on(self, name: str) -> None:
+        """Start the machine, and wait until it lets us in and has started its units."""
+        self._podman("start", name)
+
+        def up() -> bool:
+            state = open_host(self._cluster, name).run("systemctl is-system-running").stdout.strip()
+            return state in ("running", "degraded")
+
+        wait_for(up, what=f"{name} up", seconds=120, transient=(RuntimeError,))
+
+
+@pytest.fixture(scope="session")
+def machines(cluster: Cluster) -> Machines:
+    """The machines' power switches."""
+    return Machines(cluster)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[str]:
+    """Path of the browser; installed when this machine has none."""
+    wanted = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+    missing = [package for program, package in wanted.items() if shutil.which(program) is None]
+    if missing:
+        print(f"Installing {' and '.join(missing)} on this machine, for the tests in a browser.")
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run([*sudo, "apt-get", "update", "--quiet"], check=True)
+        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+        subprocess.run([*sudo, *install, *missing], check=True)
+    path = shutil.which("chromium")
+    assert path
+    yield path

@@ -1,0 +1,297 @@
+"""Each host is as its groups say: units, addresses, files, secrets, versions."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+
+import pytest
+from airflow_client import AirflowClient, http
+from cluster_inventory import Cluster
+from conftest import PROJECT
+from testinfra.host import Host
+
+Connect = Callable[[str], Host]
+
+# Group -> its units; (host's own port, address it must listen on) is in LISTENERS.
+UNITS = {
+    "airflow_api_server": ["airflow-api-server@8081", "airflow-api-server@8082"],
+    "airflow_dag_processor": ["airflow-dag-processor"],
+    "airflow_scheduler": ["airflow-scheduler"],
+    "airflow_triggerer": ["airflow-triggerer"],
+    "airflow_worker": ["airflow-worker"],
+    "flower": ["airflow-flower"],
+    "haproxy": ["haproxy"],
+    "postgres": ["postgresql@{postgres}-main"],
+    "redis": ["redis-server"],
+}
+# "*" is any address of the host, "lo" the loopback only.
+LISTENERS = {
+    "airflow_api_server": {(8081, "lo"), (8082, "lo")},
+    "airflow_dag_processor": set(),
+    "airflow_scheduler": {(8974, "lo")},
+    "airflow_triggerer": {(8794, "*")},
+    "airflow_worker": {(8793, "*")},
+    "flower": {(5555, "*")},
+    "haproxy": {(8080, "*")},
+    "postgres": {(5432, "*")},
+    "redis": {(6379, "*")},
+}
+# Process -> the secrets it may hold, by the name of the setting, as in the table of "who needs what".
+SECRETS_OF = {
+    "api-server": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY"},
+    "dag-processor": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY"},
+    "flower": {"CELERY__BROKER_URL", "CELERY__FLOWER_BASIC_AUTH"},
+    "scheduler": {
+        "DATABASE__SQL_ALCHEMY_CONN",
+        "CORE__FERNET_KEY",
+        "API_AUTH__JWT_SECRET",
+        "CELERY__BROKER_URL",
+        "CELERY__RESULT_BACKEND",
+    },
+    "triggerer": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY", "API__SECRET_KEY"},
+    "worker": {"CELERY__BROKER_URL", "CELERY__RESULT_BACKEND", "API__SECRET_KEY"},
+}
+DISTRIBUTION = {"12": {"postgres": "15", "redis": "7.0"}, "13": {"postgres": "17", "redis": "8.0"}}
+
+
+def debian(host: Host) -> dict[str, str]:
+    """Return the versions that this host's release of Debian carries."""
+    return DISTRIBUTION[host.system_info.release.split(".")[0]]
+
+
+def groups_of(cluster: Cluster, name: str) -> list[str]:
+    """Return the groups of a host that mean a process of their own."""
+    return [group for group in UNITS if name in cluster.groups.get(group, [])]
+
+
+def processes_of(cluster: Cluster, name: str) -> set[str]:
+    """Return the Airflow processes of a host."""
+    units = [unit for group in groups_of(cluster, name) for unit in UNITS[group]]
+    return {unit.removeprefix("airflow-").split("@")[0] for unit in units if unit.startswith("airflow-")}
+
+
+def properties(host: Host, unit: str) -> dict[str, str]:
+    """Return what systemd knows of a unit."""
+    lines = host.check_output(f"systemctl show {unit}").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def test_units_run_now_and_after_a_boot(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    for group in groups_of(cluster, name):
+        for unit in UNITS[group]:
+            shown = properties(host, unit.format(**debian(host)))
+            assert (shown["ActiveState"], shown["SubState"]) == ("active", "running"), unit
+            assert shown["UnitFileState"] in ("enabled", "enabled-runtime"), unit
+            assert shown["NRestarts"] == "0", f"{unit} has crashed"
+    assert host.run("systemctl list-units --failed --plain --no-legend").stdout.strip() == ""
+
+
+def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Connect, name: str) -> None:
+    listed = connect(name).check_output("systemctl list-units --all --plain --no-legend 'airflow-*.service'")
+    found = {line.split()[0].removesuffix(".service") for line in listed.splitlines()}
+    expected = {u for group in groups_of(cluster, name) for u in UNITS[group] if u.startswith("airflow-")}
+    assert found == expected
+
+
+def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    for process in processes_of(cluster, name):
+        unit = "airflow-api-server@8081" if process == "api-server" else f"airflow-{process}"
+        shown = properties(host, unit)
+        assert shown["KillMode"] == "mixed"
+        assert shown["Restart"] == "always"
+        assert shown["User"] == "airflow"
+        assert re.search(r"path=/opt/airflow/releases/[^/ ]+/bin/python ", shown["ExecStart"]), shown["ExecStart"]
+        assert "/bin/sh" not in shown["ExecStart"]
+        assert "bash" not in shown["ExecStart"]
+        # Gives up never: a broker that is away for an hour must not end in a dead unit.
+        assert shown["StartLimitIntervalUSec"] == "0"
+        command = host.check_output(f"tr '\\0' ' ' < /proc/{shown['MainPID']}/cmdline")
+        # Celery and gunicorn rename their processes; a shell in between would keep its own name.
+        assert not re.match(r"(/usr)?/bin/(ba|da)?sh ", command)
+    if "worker" in processes_of(cluster, name):
+        stop = properties(host, "airflow-worker")["TimeoutStopUSec"]
+        assert re.search(r"\d+(h|min)", stop), f"a worker has only {stop} to finish its tasks"
+
+
+def test_listens_where_it_should_and_nowhere_else(cluster: Cluster, connect: Connect, name: str) -> None:
+    lines = connect(name).check_output("ss --no-header --listening --tcp --numeric").splitlines()
+    found = set()
+    for line in lines:
+        address, _, port = line.split()[3].rpartition(":")
+        address = address.strip("[]").split("%")[0]
+        loopback = address.startswith("127.") or address == "::1"
+        found.add((int(port), "lo" if loopback else "*"))
+    expected = {(22, "*")}.union(*(LISTENERS[group] for group in groups_of(cluster, name)))
+    assert found == expected
+
+
+def test_configuration_is_readable_and_secrets_are_roots(
+    cluster: Cluster, connect: Connect, secrets: dict[str, str], name: str
+) -> None:
+    host = connect(name)
+    assert host.file("/etc/airflow/secrets").mode == 0o700
+    # The directory of the schema's step is there beside those of the processes.
+    processes = processes_of(cluster, name)
+    for process in processes:
+        config = host.file(f"/etc/airflow/{process}/airflow.cfg")
+        assert (config.user, config.group, config.mode) == ("root", "airflow", 0o640)
+        assert not [secret for secret, value in secrets.items() if value in config.content_string]
+        secret_file = host.file(f"/etc/airflow/secrets/{process}.env")
+        assert (secret_file.user, secret_file.group, secret_file.mode) == ("root", "root", 0o600)
+        held = set(re.findall(r"^AIRFLOW__(\w+)=", secret_file.content_string, re.MULTILINE))
+        assert held == SECRETS_OF[process]
+    files = set(host.check_output("ls /etc/airflow/secrets").split())
+    if name in cluster.workers:
+        assert files == {f"{process}.env" for process in processes}
+
+
+def test_airflow_user_cannot_log_in(connect: Connect, name: str) -> None:
+    user = connect(name).user("airflow")
+    assert user.exists
+    assert user.shell == "/usr/sbin/nologin"
+    assert user.home == "/var/lib/airflow"
+    assert user.uid < 1000
+
+
+def test_nobody_but_root_can_change_what_airflow_runs(connect: Connect, name: str) -> None:
+    found = connect(name).check_output(
+        r"find /opt/airflow /etc/airflow -xdev \( -not -user root -o -perm /022 \) -not -type l -print -quit"
+    )
+    assert found == ""
+
+
+def places_of(host: Host, secret: str) -> set[str]:
+    """Return every file and process of a host that holds a secret."""
+    # As a pattern that does not match itself, or the search would find its own command line.
+    pattern = f"[{secret[0]}]{re.escape(secret[1:])}"
+    where = "/etc /home /opt /root /run /srv /tmp /usr/local /var /proc/[0-9]*/environ /proc/[0-9]*/cmdline"
+    found = host.run(f"grep --recursive --devices=skip --files-with-matches --no-messages --regexp='{pattern}' {where}")
+    return set(found.stdout.split())
+
+
+def test_a_worker_holds_no_key_to_the_metadata(connect: Connect, secrets: dict[str, str], worker: str) -> None:
+    host = connect(worker)
+    # Finds what it looks for, where it is: otherwise "nothing found" would mean nothing. A process is no such place:
+    # Celery writes its title over its own environment in /proc.
+    assert "/etc/airflow/secrets/worker.env" in places_of(host, secrets["airflow_broker_password"])
+    forbidden = set(secrets) - {
+        "airflow_api_secret_key",
+        "airflow_broker_password",
+        "airflow_results_password",
+    }
+    assert {name: found for name in forbidden if (found := places_of(host, secrets[name]))} == {}
+
+
+def test_a_worker_is_refused_by_the_metadata_database(
+    cluster: Cluster, connect: Connect, secrets: dict[str, str], worker: str
+) -> None:
+    def try_to_connect(user: str, password: str, database: str) -> str:
+        program = (
+            "import os, psycopg2; psycopg2.connect("
+            f"host='{cluster.address(cluster.first('postgres'))}', user='{user}', dbname='{database}', "
+            "connect_timeout=10, password=os.environ['PGPASSWORD']); print('connected')"
+        )
+        answer = connect(worker).run(f'PGPASSWORD={password} /opt/airflow/current/bin/python -c "{program}" 2>&1')
+        return str(answer.stdout.strip().splitlines()[-1])
+
+    assert try_to_connect("celery", secrets["airflow_results_password"], "celery_results") == "connected"
+    # Even with the right password, which it does not have.
+    assert "no pg_hba.conf entry" in try_to_connect("airflow", secrets["airflow_database_password"], "airflow")
+    assert "no pg_hba.conf entry" in try_to_connect("celery", secrets["airflow_results_password"], "airflow")
+
+
+def test_databases_belong_to_two_roles(cluster: Cluster, connect: Connect) -> None:
+    host = connect(cluster.first("postgres"))
+
+    def query(statement: str) -> list[str]:
+        return host.check_output(f'runuser -u postgres -- psql -At -c "{statement}"').splitlines()
+
+    owners = query("select datname || ' ' || pg_get_userbyid(datdba) from pg_database where not datistemplate")
+    assert {"airflow airflow", "celery_results celery"} <= set(owners)
+    allowed = "select has_database_privilege('{}', '{}', 'CONNECT')"
+    assert query(allowed.format("airflow", "airflow")) == ["t"]
+    assert query(allowed.format("celery", "celery_results")) == ["t"]
+    assert query(allowed.format("celery", "airflow")) == ["f"]
+    assert query(allowed.format("airflow", "celery_results")) == ["f"]
+    powers = "select rolname from pg_roles where rolname in ('airflow', 'celery')"
+    assert query(powers + " and (rolsuper or rolcreatedb or rolcreaterole)") == []
+
+
+def test_redis_keeps_what_it_is_given(cluster: Cluster, connect: Connect, secrets: dict[str, str]) -> None:
+    host = connect(cluster.first("redis"))
+    assert "NOAUTH" in host.run("redis-cli ping").stdout
+    login = f"REDISCLI_AUTH={secrets['airflow_broker_password']} redis-cli"
+    assert host.check_output(f"{login} ping") == "PONG"
+    for setting, value in {"appendonly": "yes", "maxmemory-policy": "noeviction"}.items():
+        assert host.check_output(f"{login} config get {setting}").split() == [setting, value]
+    config = host.file("/etc/redis/redis.conf")
+    assert config.mode == 0o640
+
+
+def test_versions_are_those_of_the_lock(connect: Connect, client: AirflowClient, name: str) -> None:
+    packages = tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
+    locked = {package["name"]: package.get("version") for package in packages}
+    host = connect(name)
+    release = json.loads(host.file("/opt/airflow/current/release.json").content_string)
+    assert release["airflow_version"] == locked["apache-airflow"] == client.version()
+    wanted = ["apache-airflow", "apache-airflow-providers-celery", "celery", "kombu", "flower", "sqlalchemy"]
+    program = f"import importlib.metadata as m, json; print(json.dumps({{name: m.version(name) for name in {wanted}}}))"
+    found = json.loads(host.check_output(f'/opt/airflow/current/bin/python -c "{program}"'))
+    assert found == {package: locked[package] for package in wanted}
+
+
+def test_all_hosts_run_the_same_release(cluster: Cluster, connect: Connect) -> None:
+    current = {connect(name).check_output("readlink -f /opt/airflow/current") for name in cluster.groups["airflow"]}
+    assert len(current) == 1
+
+
+def test_versions_of_the_distribution(cluster: Cluster, connect: Connect) -> None:
+    redis = connect(cluster.first("redis"))
+    assert f" v={debian(redis)['redis']}." in redis.check_output("redis-server --version")
+    postgres = connect(cluster.first("postgres"))
+    version = postgres.check_output("runuser -u postgres -- psql -At -c 'show server_version'")
+    assert version.split(".")[0] == debian(postgres)["postgres"]
+
+
+def test_everything_reports_itself_healthy(client: AirflowClient) -> None:
+    expected = dict.fromkeys(("metadatabase", "scheduler", "triggerer", "dag_processor"), "healthy")
+    assert client.health() == expected
+
+
+def test_scheduler_reports_itself_healthy(connect: Connect, scheduler: str) -> None:
+    program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8974/health').status)"
+    assert connect(scheduler).check_output(f'python3 -c "{program}"') == "200"
+
+
+def test_haproxy_sees_every_api_server(cluster: Cluster, connect: Connect) -> None:
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); "
+        "s.sendall(b'show stat\\n'); print(s.makefile().read())"
+    )
+    lines = connect(cluster.first("haproxy")).check_output(f'python3 -c "{program}"').splitlines()
+    head = lines[0].removeprefix("# ").split(",")
+    rows = [dict(zip(head, line.split(","), strict=False)) for line in lines[1:] if line]
+    servers = {
+        row["svname"]: row["status"]
+        for row in rows
+        if row["pxname"] == "api_servers" and row["svname"] not in ("BACKEND", "FRONTEND")
+    }
+    assert len(servers) == 2 * len(cluster.groups["airflow_api_server"])
+    assert set(servers.values()) == {"UP"}
+
+
+@pytest.mark.parametrize("path", ["/api/v2/dags", "/api/v2/connections", "/api/v2/config"])
+def test_nobody_reads_the_api_without_login(cluster: Cluster, path: str) -> None:
+    status, _ = http("GET", cluster.url + path)
+    assert status in (401, 403)
+
+
+def test_wrong_password_is_refused(cluster: Cluster) -> None:
+    body = {"username": cluster.admin[0], "password": "not" + cluster.admin[1]}
+    status, _ = http("POST", f"{cluster.url}/auth/token", body=body)
+    assert status == 401

@@ -1,0 +1,66 @@
+"""The cluster does what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_client import AirflowClient, TaskInstance, http, wait_for
+from cluster_inventory import Cluster
+from conftest import flower_workers
+
+RunClusterCheck = Callable[..., list[TaskInstance]]
+
+
+def test_tasks_run_on_every_worker(cluster: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck) -> None:
+    tasks = run_cluster_check(tasks=4 * len(cluster.workers), seconds=4)
+    assert len(tasks) == 4 * len(cluster.workers)
+    assert {cluster.host_of(task.hostname) for task in tasks} == set(cluster.workers)
+    for task in tasks:
+        # What the machine calls itself, and what Airflow calls it, are one.
+        assert cluster.host_of(client.result("cluster_check", task)["host"]) == cluster.host_of(task.hostname)
+
+
+def test_log_of_a_task_comes_from_its_worker(
+    cluster: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
+) -> None:
+    by_worker = {
+        cluster.host_of(task.hostname): task for task in run_cluster_check(tasks=4 * len(cluster.workers), seconds=4)
+    }
+    assert set(by_worker) == set(cluster.workers)
+    for task in by_worker.values():
+        log = client.log("cluster_check", task)
+        assert f":8793/log/dag_id=cluster_check/run_id={task.run_id}" in log, log
+        assert task.hostname in log
+        assert "Done. Returned value was: {'number': " + task.label in log, log
+
+
+def test_flower_lists_every_worker(cluster: Cluster) -> None:
+    workers = set(cluster.workers)
+    seen = wait_for(
+        lambda: found if (found := flower_workers(cluster)) == workers else None,
+        what="every worker, and no other, in Flower",
+        seconds=60,
+    )
+    assert seen == workers
+
+
+def test_flower_asks_for_its_own_login(cluster: Cluster) -> None:
+    user, password = cluster.flower_login
+    for path in ("/", "/workers", "/api/workers", "/api/tasks", "/broker"):
+        url = cluster.flower_url + path
+        assert http("GET", url)[0] == 401, path
+        assert http("GET", url, login=(user, "not" + password))[0] == 401, path
+        assert http("GET", url, login=(user, password))[0] == 200, path
+    assert http("GET", cluster.flower_url + "/", login=cluster.admin)[0] == 401
+
+
+def test_default_pool_is_as_large_as_all_workers(cluster: Cluster, client: AirflowClient) -> None:
+    slots = sum(int(cluster.variables[worker]["airflow_worker_concurrency"]) for worker in cluster.workers)
+    assert client.call("GET", "/pools/default_pool")["slots"] == slots
+
+
+def test_get_stocks_is_there_and_imports(client: AirflowClient) -> None:
+    assert client.import_errors() == {}
+    dag = client.wait_for_dag("get_stocks", seconds=60)
+    assert dag["max_active_tasks"] == 2
+    assert dag["timetable_periodic"] is True

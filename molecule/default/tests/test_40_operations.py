@@ -1,0 +1,309 @@
+"""What a person does to a running cluster. The tests build on each other and run in this order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from airflow_client import AirflowClient, TaskInstance, wait_for
+from cluster_inventory import Cluster
+from conftest import (
+    PROJECT,
+    Machines,
+    Play,
+    flower_workers,
+    open_host,
+    playbook_command,
+    playbook_environment,
+    restarted,
+)
+from testinfra.host import Host
+
+Connect = Callable[[str], Host]
+Starts = Callable[..., dict[str, str]]
+RunClusterCheck = Callable[..., list[TaskInstance]]
+
+# A task that reads its release when it begins and again when it is told to go on.
+RELEASE_DAG = """
+import time
+from pathlib import Path
+
+from airflow.sdk import dag, task
+from release_marker import VERSION
+
+
+@dag(schedule=None, catchup=False)
+def release_check():
+    @task
+    def read_twice():
+        from lazy_marker import VERSION as lazy
+
+        folder = Path(__file__).parent
+        while not Path("/tmp/release-check-go").exists():
+            time.sleep(0.2)
+        return [VERSION, lazy, (folder / "marker.txt").read_text(), Path(__file__).parent.name]
+
+    read_twice()
+
+
+release_check()
+"""
+
+
+def write_release(folder: Path, version: str) -> None:
+    """Write DAG files that all say the same version."""
+    (folder / "release_check_dag.py").write_text(RELEASE_DAG)
+    for name in ("release_marker", "lazy_marker"):
+        (folder / f"{name}.py").write_text(f"VERSION = {version!r}\n")
+    (folder / "marker.txt").write_text(version)
+
+
+def extra(**variables: object) -> tuple[str, str]:
+    """Return the option that gives variables to ansible-playbook."""
+    return "--extra-vars", json.dumps(variables)
+
+
+def hide_nothing(output: str, secrets: dict[str, str]) -> set[str]:
+    """Return the names of the secrets that stand in an output."""
+    return {name for name, value in secrets.items() if value in output}
+
+
+def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Starts, secrets: dict[str, str]) -> None:
+    before = starts()
+    recap = play("--check", "--diff", "-vvv").must_succeed()
+    assert recap.count("changed") == 0
+    assert hide_nothing(recap.output, secrets) == set()
+    assert restarted(before, starts()) == set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"preflight_min_worker_memory_mb": 99_999_999}, "preflight_min_worker_memory_mb"),
+        ({"preflight_min_disk_mb": 999_999_999}, "preflight_min_disk_mb"),
+        ({"airflow_version": "3.3.1"}, "airflow_version"),
+        ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
+        # sshd holds it
+        ({"airflow_worker_log_port": 22}, "airflow_worker_log_port"),
+        ({"preflight_max_clock_offset": 0}, "preflight_max_clock_offset"),
+    ],
+    ids=["memory", "disk", "downgrade", "resolve", "port", "clock"],
+)
+def test_a_machine_that_is_not_fit_is_refused_and_left_alone(
+    play: Play, starts: Starts, variables: dict[str, object], expected: str
+) -> None:
+    before = starts()
+    recap = play(*extra(**variables))
+    assert recap.status != 0
+    assert recap.count("changed") == 0, recap.output[-3000:]
+    assert recap.count("failed") > 0
+    assert "No machine was" in recap.output
+    assert expected in recap.output
+    for word in ("expected:", "mend it:"):
+        assert word in recap.output
+    assert restarted(before, starts()) == set()
+
+
+@pytest.fixture(scope="module")
+def release_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dags")
+
+
+@pytest.fixture
+def go(cluster: Cluster, connect: Connect) -> Iterator[Callable[[], None]]:
+    """Let the waiting task go on; forget that afterwards."""
+
+    def tell() -> None:
+        for worker in cluster.workers:
+            connect(worker).check_output("touch /tmp/release-check-go")
+
+    yield tell
+    for worker in cluster.workers:
+        connect(worker).check_output("rm -f /tmp/release-check-go")
+
+
+def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
+    play: Play, starts: Starts, client: AirflowClient, release_dags: Path, go: Callable[[], None]
+) -> None:
+    write_release(release_dags, "one")
+    dags = {"airflow_dags_dir": str(release_dags)}
+    before = starts()
+    play(*extra(**dags, airflow_config={"triggerer": {"job_heartbeat_sec": 4}})).must_succeed()
+    assert restarted(before, starts()) == {"control1:airflow-triggerer"}
+
+    client.wait_for_dag("release_check", seconds=120)
+    client.pause("release_check", False)
+    run_id = client.trigger("release_check")
+
+    def running() -> bool:
+        return any(task.state == "running" for task in client.tasks("release_check", run_id))
+
+    wait_for(running, what="the task of release_check running", seconds=120)
+    write_release(release_dags, "two")
+    before = starts()
+    play(*extra(**dags)).must_succeed()
+    assert restarted(before, starts()) == {"control1:airflow-triggerer"}
+    go()
+    assert client.wait_for_run("release_check", run_id, seconds=120).state == "success"
+    [task] = client.tasks("release_check", run_id)
+    *versions, first_release = client.result("release_check", task)
+    assert versions == ["one", "one", "one"]
+
+    def result_of_a_new_run() -> list[str]:
+        newer = client.trigger("release_check")
+        assert client.wait_for_run("release_check", newer, seconds=120).state == "success"
+        [newer_task] = client.tasks("release_check", newer)
+        found: list[str] = client.result("release_check", newer_task)
+        return found
+
+    newest = wait_for(
+        lambda: found if (found := result_of_a_new_run())[-1] != first_release else None,
+        what="a DAG run of the second release",
+        seconds=120,
+    )
+    assert newest[:3] == ["two", "two", "two"]
+
+
+def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
+    cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
+) -> None:
+    change = extra(airflow_worker_queues=["default", "broken_off"])
+    before = starts()
+    log = tmp_path / "ansible.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            playbook_command(cluster, *change),
+            cwd=PROJECT,
+            env=playbook_environment() | {"PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    # The worst moment: the new unit file is written, the unit still runs with the old one.
+    wait_for(lambda: "Process | Run worker" in log.read_text(), what="the run at the workers' units", seconds=300)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    assert "TASK [airflow_celery.cluster.airflow_worker : Wait until" not in log.read_text()
+
+    recap = play(*change).must_succeed()
+    after = starts()
+    changed = restarted(before, after)
+    assert {f"{worker}:airflow-worker" for worker in cluster.workers} <= changed
+    assert all(":airflow-worker" in unit for unit in changed), changed
+    for worker in cluster.workers:
+        line = connect(worker).check_output("systemctl show --property=ExecStart --value airflow-worker")
+        assert "default,broken_off" in line
+    assert recap.count("failed") == 0
+
+
+@pytest.fixture(scope="module")
+def larger(cluster: Cluster) -> Cluster:
+    """The cluster with one line more in its inventory."""
+    return Cluster.read(*cluster.inventories, PROJECT / "molecule/default/inventory-added")
+
+
+def run_book(cluster: Cluster, *arguments: str, book: str = "site.yml") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        playbook_command(cluster, *arguments, book=book),
+        cwd=PROJECT,
+        env=playbook_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_worker_is_added_with_limit(
+    larger: Cluster, cluster: Cluster, starts: Starts, client: AirflowClient, run_cluster_check: RunClusterCheck
+) -> None:
+    [added] = set(larger.workers) - set(cluster.workers)
+    made = run_book(larger, "--limit", added, book="playbooks/local_machines.yml")
+    assert made.returncode == 0, made.stdout[-3000:]
+    before = starts()
+    done = run_book(larger, "--limit", added, "--flush-cache")
+    assert done.returncode == 0, done.stdout[-5000:]
+    # It counts one worker more, and that is all that the others notice.
+    assert restarted(before, starts()) == {"control1:airflow-scheduler"}
+    slots = sum(int(larger.variables[worker]["airflow_worker_concurrency"]) for worker in larger.workers)
+    assert client.call("GET", "/pools/default_pool")["slots"] == slots
+    assert f'"{slots}"' in open_host(larger, "control1").check_output("cat /etc/airflow/scheduler.env")
+
+    tasks = run_cluster_check(tasks=slots, seconds=4)
+    assert added in {larger.host_of(task.hostname) for task in tasks}
+
+
+def test_a_dead_host_stops_nobody_and_is_named(
+    larger: Cluster, machines: Machines, starts: Starts, run_cluster_check: RunClusterCheck
+) -> None:
+    dead = larger.workers[-1]
+    machines.power_off(dead)
+    done = run_book(larger)
+    assert done.returncode != 0
+    assert f"fatal: [{dead}]: UNREACHABLE!" in done.stdout, done.stdout[-5000:]
+    recap = done.stdout.partition("PLAY RECAP")[2]
+    for name in larger.groups["all"]:
+        [line] = [line for line in recap.splitlines() if line.startswith(f"{name} ")]
+        assert "failed=0" in line
+        assert ("unreachable=1" if name == dead else "unreachable=0") in line
+    # The others were served: their queues are those of the inventory again.
+    for worker in set(larger.workers) - {dead}:
+        line = open_host(larger, worker).check_output("systemctl show --property=ExecStart --value airflow-worker")
+        assert "broken_off" not in line
+
+    machines.power_on(dead)
+    wait_for(lambda: dead in flower_workers(larger), what=f"{dead} back in Flower", seconds=120)
+
+
+GIT_DAG = """
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None, catchup=False)
+def from_git():
+    @task
+    def where():
+        return __file__
+
+    where()
+
+
+from_git()
+"""
+
+
+def test_dags_come_from_git(cluster: Cluster, connect: Connect, play: Play, client: AirflowClient) -> None:
+    control = connect("control1")
+    control.check_output("apt-get install --yes --quiet git")
+    control.check_output(
+        "rm -rf /srv/git && mkdir -p /srv/git && git init --quiet --initial-branch=main /srv/git/dags && "
+        f"cd /srv/git/dags && mkdir team && cat > team/from_git.py <<'EOF'\n{GIT_DAG}\nEOF\n"
+        "git add . && git -c user.name=test -c user.email=test@example.org commit --quiet -m DAG"
+    )
+    control.check_output(
+        "systemctl is-active --quiet git-daemon-test || systemd-run --unit=git-daemon-test --service-type=exec "
+        "git -c safe.directory=* daemon --export-all --base-path=/srv/git"
+    )
+    url = f"git://{cluster.variables['control1']['airflow_address']}/dags"
+    play(*extra(airflow_dags_source="git", airflow_dags_git_url=url, airflow_dags_git_subdir="team")).must_succeed()
+    client.wait_for_dag("from_git", seconds=180)
+    client.pause("from_git", False)
+    run_id = client.trigger("from_git")
+    assert client.wait_for_run("from_git", run_id, seconds=180).state == "success"
+    [task] = client.tasks("from_git", run_id)
+    commit = control.check_output("git -c safe.directory=* -C /srv/git/dags rev-parse HEAD")
+    # From a checkout of exactly that commit
+    assert f"/{commit}/" in client.result("from_git", task)
+
+
+def test_the_inventory_alone_brings_the_cluster_back(
+    play: Play, client: AirflowClient, run_cluster_check: RunClusterCheck
+) -> None:
+    play().must_succeed()
+    assert play().must_succeed().count("changed") == 0
+    assert run_cluster_check(tasks=4, seconds=0)
+    assert set(client.health().values()) == {"healthy"}
