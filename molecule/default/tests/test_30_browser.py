@@ -42,8 +42,9 @@ def wait_for_text(browser: WebDriver, *texts: str) -> None:
     """Wait until the page shows all of these texts."""
 
     def shown(driver: WebDriver) -> bool:
-        page = driver.find_element(By.TAG_NAME, "body").text
-        return all(text in page for text in texts)
+        # Without white space: where a narrow column breaks a word, the text has a line break.
+        page = "".join(driver.find_element(By.TAG_NAME, "body").text.split())
+        return all("".join(text.split()) in page for text in texts)
 
     # The page may be redrawn between finding its body and reading it.
     waiting = WebDriverWait(browser, PATIENCE, ignored_exceptions=(StaleElementReferenceException,))
