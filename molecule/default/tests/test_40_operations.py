@@ -218,7 +218,8 @@ def run_book(cluster: Cluster, *arguments: str, book: str = "site.yml") -> subpr
         playbook_command(cluster, *arguments, book=book),
         cwd=PROJECT,
         env=playbook_environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
