@@ -16,6 +16,7 @@ from conftest import (
     PROJECT,
     Machines,
     Play,
+    Recap,
     flower_workers,
     open_host,
     playbook_command,
@@ -213,8 +214,9 @@ def larger(cluster: Cluster) -> Cluster:
     return Cluster.read(*cluster.inventories, PROJECT / "molecule/default/inventory-added")
 
 
-def run_book(cluster: Cluster, *arguments: str, book: str = "site.yml") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def play_on(cluster: Cluster, *arguments: str, book: str = "site.yml") -> Recap:
+    """Run a playbook on a cluster other than the one that the fixtures know."""
+    done = subprocess.run(
         playbook_command(cluster, *arguments, book=book),
         cwd=PROJECT,
         env=playbook_environment(),
@@ -223,17 +225,16 @@ def run_book(cluster: Cluster, *arguments: str, book: str = "site.yml") -> subpr
         text=True,
         check=False,
     )
+    return Recap(done.returncode, done.stdout)
 
 
 def test_a_worker_is_added_with_limit(
     larger: Cluster, cluster: Cluster, starts: Starts, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:
     [added] = set(larger.workers) - set(cluster.workers)
-    made = run_book(larger, "--limit", added, book="playbooks/local_machines.yml")
-    assert made.returncode == 0, made.stdout[-3000:]
+    play_on(larger, "--limit", added, book="playbooks/local_machines.yml").must_succeed()
     before = starts()
-    done = run_book(larger, "--limit", added, "--flush-cache")
-    assert done.returncode == 0, done.stdout[-5000:]
+    play_on(larger, "--limit", added, "--flush-cache").must_succeed()
     # It counts one worker more, and that is all that the others notice.
     assert restarted(before, starts()) == {"control1:airflow-scheduler"}
     slots = sum(int(larger.variables[worker]["airflow_worker_concurrency"]) for worker in larger.workers)
@@ -249,14 +250,12 @@ def test_a_dead_host_stops_nobody_and_is_named(
 ) -> None:
     dead = larger.workers[-1]
     machines.power_off(dead)
-    done = run_book(larger)
-    assert done.returncode != 0
-    assert f"fatal: [{dead}]: UNREACHABLE!" in done.stdout, done.stdout[-5000:]
-    recap = done.stdout.partition("PLAY RECAP")[2]
+    done = play_on(larger)
+    assert done.status != 0
+    assert f"fatal: [{dead}]: UNREACHABLE!" in done.output, done.output[-5000:]
     for name in larger.groups["all"]:
-        [line] = [line for line in recap.splitlines() if line.startswith(f"{name} ")]
-        assert "failed=0" in line
-        assert ("unreachable=1" if name == dead else "unreachable=0") in line
+        assert done.hosts[name]["failed"] == 0
+        assert done.hosts[name]["unreachable"] == (1 if name == dead else 0)
     # The others were served: their queues are those of the inventory again.
     for worker in set(larger.workers) - {dead}:
         line = open_host(larger, worker).check_output("systemctl show --property=ExecStart --value airflow-worker")
@@ -283,7 +282,7 @@ from_git()
 """
 
 
-def test_dags_come_from_git(cluster: Cluster, connect: Connect, play: Play, client: AirflowClient) -> None:
+def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowClient) -> None:
     control = connect("control1")
     control.check_output("apt-get install --yes --quiet git")
     control.check_output(
@@ -295,8 +294,9 @@ def test_dags_come_from_git(cluster: Cluster, connect: Connect, play: Play, clie
         "systemctl is-active --quiet git-daemon-test || systemd-run --unit=git-daemon-test --service-type=exec "
         "git -c safe.directory=* daemon --export-all --base-path=/srv/git"
     )
-    url = f"git://{cluster.variables['control1']['airflow_address']}/dags"
-    play(*extra(airflow_dags_source="git", airflow_dags_git_url=url, airflow_dags_git_subdir="team")).must_succeed()
+    url = f"git://{larger.variables['control1']['airflow_address']}/dags"
+    source = extra(airflow_dags_source="git", airflow_dags_git_url=url, airflow_dags_git_subdir="team")
+    play_on(larger, *source).must_succeed()
     client.wait_for_dag("from_git", seconds=180)
     client.pause("from_git", False)
     run_id = client.trigger("from_git")
@@ -308,9 +308,9 @@ def test_dags_come_from_git(cluster: Cluster, connect: Connect, play: Play, clie
 
 
 def test_the_inventory_alone_brings_the_cluster_back(
-    play: Play, client: AirflowClient, run_cluster_check: RunClusterCheck
+    larger: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:
-    play().must_succeed()
-    assert play().must_succeed().count("changed") == 0
+    play_on(larger).must_succeed()
+    assert play_on(larger).must_succeed().count("changed") == 0
     assert run_cluster_check(tasks=4, seconds=0)
     assert set(client.health().values()) == {"healthy"}
