@@ -245,10 +245,8 @@ def test_a_worker_is_added_with_limit(
     assert added in {larger.host_of(task.hostname) for task in tasks}
 
 
-def test_a_dead_host_stops_nobody_and_is_named(
-    larger: Cluster, machines: Machines, starts: Starts, run_cluster_check: RunClusterCheck
-) -> None:
-    dead = larger.workers[-1]
+def test_a_dead_host_stops_nobody_and_is_named(larger: Cluster) -> None:
+    machines, dead = Machines(larger), larger.workers[-1]
     machines.power_off(dead)
     done = play_on(larger)
     assert done.status != 0
