@@ -230,12 +230,6 @@ class Machines:
 
 
 @pytest.fixture(scope="session")
-def machines(cluster: Cluster) -> Machines:
-    """The machines' power switches."""
-    return Machines(cluster)
-
-
-@pytest.fixture(scope="session")
 def chromium() -> Iterator[str]:
     """Path of the browser; installed when this machine has none."""
     wanted = {"chromium": "chromium", "chromedriver": "chromium-driver"}
