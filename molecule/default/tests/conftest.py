@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -138,23 +139,24 @@ def playbook_environment() -> dict[str, str]:
     return os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": "ansible.cfg"}
 
 
+def play_on(cluster: Cluster, *arguments: str, book: str = "site.yml") -> Recap:
+    """Run a playbook on a cluster: ``play_on(cluster, "--check", book="site.yml")``."""
+    answer = subprocess.run(
+        playbook_command(cluster, *arguments, book=book),
+        cwd=PROJECT,
+        env=playbook_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Recap(answer.returncode, answer.stdout)
+
+
 @pytest.fixture(scope="session")
 def play(cluster: Cluster) -> Play:
-    """Run a playbook on the cluster: ``play("--check", book="site.yml")``."""
-
-    def run(*arguments: str, book: str = "site.yml") -> Recap:
-        answer = subprocess.run(
-            playbook_command(cluster, *arguments, book=book),
-            cwd=PROJECT,
-            env=playbook_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Recap(answer.returncode, answer.stdout)
-
-    return run
+    """Run a playbook on the cluster under test."""
+    return partial(play_on, cluster)
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from conftest import (
     PROJECT,
     Machines,
     Play,
-    Recap,
     flower_workers,
     open_host,
+    play_on,
     playbook_command,
     playbook_environment,
     restarted,
@@ -212,20 +212,6 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
 def larger(cluster: Cluster) -> Cluster:
     """The cluster with one line more in its inventory."""
     return Cluster.read(*cluster.inventories, PROJECT / "molecule/default/inventory-added")
-
-
-def play_on(cluster: Cluster, *arguments: str, book: str = "site.yml") -> Recap:
-    """Run a playbook on a cluster other than the one that the fixtures know."""
-    done = subprocess.run(
-        playbook_command(cluster, *arguments, book=book),
-        cwd=PROJECT,
-        env=playbook_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return Recap(done.returncode, done.stdout)
 
 
 def test_a_worker_is_added_with_limit(
