@@ -52,7 +52,8 @@ def wait_for_text(browser: WebDriver, *texts: str) -> None:
         waiting.until(shown)
     except TimeoutException:
         page = browser.find_element(By.TAG_NAME, "body").text
-        pytest.fail(f"{browser.current_url} does not show {texts}, but: {page}")
+        # Not the URL, which holds the login of Flower.
+        pytest.fail(f"the page {browser.title!r} does not show {texts}, but: {page}")
 
 
 def log_in(browser: WebDriver, cluster: Cluster, password: str) -> None:
