@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
 
 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -65,6 +66,11 @@ def environment_file(variables: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def failover_config(seconds: int, retry_delay: int) -> dict[str, dict[str, Any]]:
+    """Return the settings that keep the promise of running a lost worker's tasks elsewhere within some seconds."""
+    return Failover(int(seconds), int(retry_delay)).config()
+
+
 def url_quote(text: str) -> str:
     """Return text for the user or password part of a URL: every reserved character is quoted."""
     return quote(str(text), safe="")
@@ -78,6 +84,7 @@ class FilterModule:
             "addresses": addresses,
             "api_servers": api_servers,
             "environment_file": environment_file,
+            "failover_config": failover_config,
             "for_process": for_process,
             "networks": networks,
             "url_quote": url_quote,

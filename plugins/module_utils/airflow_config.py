@@ -27,6 +27,8 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
     "database": _WITH_DATABASE,
     "execution_api": frozenset({"api-server"}),
     "fab": frozenset({"api-server", "database"}),
+    # Our own: the lease of a running task, see airflow_celery_cluster.fence.
+    "failover": frozenset({"worker"}),
     "logging": PROCESSES,
     "scheduler": frozenset({"scheduler"}),
     "triggerer": frozenset({"triggerer"}),
@@ -37,6 +39,7 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
 OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api", "base_url"): AIRFLOW_PROCESSES,
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
+    ("celery", "celery_config_options"): frozenset({"worker"}),
     ("celery", "operation_timeout"): frozenset({"scheduler"}),
     ("celery", "sync_parallelism"): frozenset({"scheduler"}),
     ("celery", "task_publish_max_retries"): frozenset({"scheduler"}),
@@ -59,6 +62,8 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("dag_processor", "stale_bundle_cleanup_interval"): frozenset({"worker"}),
     ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
     ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
+    # How long the others go without a scheduler's heartbeat before they call it dead.
+    ("scheduler", "scheduler_health_check_threshold"): frozenset({"api-server", "scheduler"}),
     # The worker derives from it how long it may go without a heartbeat.
     ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "worker"}),
     ("triggerer", "default_capacity"): frozenset({"triggerer"}),

@@ -7,6 +7,7 @@ can be tested by itself.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,13 @@ from urllib.parse import urlsplit
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
+    HEARTBEATS_PER_API_PROCESS,
+    START_SECONDS,
+    Failover,
+    broken,
+    least_seconds,
+)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import (
     UNSET,
     Finding,
@@ -149,6 +157,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_secrets,
         check_dags,
         check_airflow_config,
+        check_failover,
     ):
         found.extend(rule(inventory))
     return found
@@ -574,6 +583,60 @@ def config_problems(
                     (f"rename it to {right}; " if right else "")
                     + f"if a provider of airflow_runtime_extra_requirements reads it, add {section} to "
                     "airflow_config_extra_sections",
+                )
+
+
+def check_failover(inventory: Inventory) -> Iterator[Finding]:
+    """The time of a failover can be kept: by the number itself, by the load that it makes, and by airflow_config."""
+    names = ("airflow_failover_seconds", "airflow_failover_tuning", "airflow_default_task_retry_delay")
+    hosts = [host for host in inventory.cluster if inventory.sound(host, *names)]
+    hosts = [host for host in hosts if is_true(host.get("airflow_failover_tuning", True))]
+    if not hosts:
+        return
+    seconds, delay = hosts[0].number("airflow_failover_seconds"), hosts[0].number("airflow_default_task_retry_delay")
+    if seconds is None or delay is None:
+        return
+    failover = Failover(seconds, delay)
+    tasks = sum(host.number("airflow_worker_concurrency") or 0 for host in inventory.members(rules.WORKER_GROUP))
+    servers = sum(
+        (host.number("airflow_api_server_instances") or 1) * (host.number("airflow_api_server_workers") or 1)
+        for host in inventory.members("airflow_api_server")
+    )
+    capacity = servers * HEARTBEATS_PER_API_PROCESS
+    where = "group airflow"
+    if not failover.possible:
+        least = least_seconds(delay)
+        yield Finding(
+            where,
+            "airflow_failover_seconds",
+            show(seconds),
+            f"at least {least}: without {failover.detection_interval} (detection), {delay} (retry delay) and "
+            f"{START_SECONDS} (start), {failover.heartbeat_timeout} s are left for heartbeats, fence and margin",
+            f"set airflow_failover_seconds: {least}, or a shorter airflow_default_task_retry_delay",
+        )
+        return
+    rate = failover.requests_per_second(tasks)
+    if servers and rate > capacity:
+        least = least_seconds(delay, tasks, capacity)
+        more = f"set airflow_failover_seconds: {least}, or " if least else ""
+        yield Finding(
+            where,
+            "airflow_failover_seconds",
+            show(seconds),
+            f"at most {capacity} heartbeats per second for {servers} API server processes; {tasks} slots, each with "
+            f"one every {failover.heartbeat_interval} s, make {rate:.0f}",
+            f"{more}raise airflow_api_server_instances to {math.ceil(rate / HEARTBEATS_PER_API_PROCESS)} in all",
+        )
+    for host in hosts:
+        config = host.get("airflow_config", {})
+        if inventory.sound(host, "airflow_config") and isinstance(config, Mapping):
+            for problem in broken(failover, config):
+                yield Finding(
+                    f"host {host.name}",
+                    f"airflow_config.{problem.option}",
+                    show(problem.value),
+                    problem.arithmetic,
+                    problem.remedy,
                 )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import LEAST_SECONDS, MOST_SECONDS
+
 # --- Versions ---------------------------------------------------------------------------------------------------------
 AIRFLOW_FROM = (3, 3)
 AIRFLOW_BEFORE = (3, 4)
@@ -54,6 +56,10 @@ SAME_EVERYWHERE = (
     "airflow_version",
     "airflow_user",
     "airflow_executor",
+    "airflow_failover_seconds",
+    "airflow_failover_tuning",
+    "airflow_default_task_retries",
+    "airflow_default_task_retry_delay",
     "airflow_dags_source",
     "airflow_api_server_first_port",
     "airflow_api_server_instances",
@@ -202,10 +208,13 @@ RULES: Mapping[str, Between | Matches] = {
         r"postgresql(?:\+psycopg2)?://\S+", "a URL such as postgresql+psycopg2://user:password@host:5432/airflow"
     ),
     "airflow_default_pool_slots": _COUNT,
+    "airflow_default_task_retries": Between(0, 100),
+    "airflow_default_task_retry_delay": Between(1, 600, "(seconds)"),
     "airflow_execution_api_url": Matches(_HTTP + r"/execution/?", "an http(s) URL that ends with /execution/"),
     "airflow_executor": Matches(
         r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
     ),
+    "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
     "airflow_max_active_runs_per_dag": _COUNT,
     "airflow_max_active_tasks_per_dag": _COUNT,
     "airflow_parallelism": _COUNT,
@@ -224,7 +233,12 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_visibility_timeout": Between(60, 10 * 365 * 24 * 3600, "(seconds)"),
     "airflow_web_url": Matches(_HTTP, "an http(s) URL"),
     "airflow_worker_concurrency": Between(1, 1000),
+    "airflow_worker_hand_over_time": _SECONDS,
     "airflow_worker_log_port": _PORT,
+    "airflow_worker_memory_max": Matches(
+        r"[1-9][0-9]?%|100%|[1-9][0-9]*[KMGT]?|infinity",
+        "a share of the memory such as 90%, a size such as 6G, or infinity",
+    ),
     "airflow_worker_queues": Matches(r"[A-Za-z0-9_.-]+", "names of queues: letters, digits, _ . and -"),
     "airflow_worker_start_timeout": _SECONDS,
     "airflow_worker_stop_timeout": _SECONDS,
@@ -264,6 +278,8 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "celery.worker_concurrency": "airflow_worker_concurrency",
     "celery_broker_transport_options.visibility_timeout": "airflow_visibility_timeout",
     "core.default_pool_task_slot_count": "airflow_default_pool_slots",
+    "core.default_task_retries": "airflow_default_task_retries",
+    "core.default_task_retry_delay": "airflow_default_task_retry_delay",
     "core.execution_api_server_url": "airflow_execution_api_url",
     "core.executor": "airflow_executor",
     "core.fernet_key": "airflow_fernet_key",

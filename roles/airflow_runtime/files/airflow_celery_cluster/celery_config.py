@@ -1,0 +1,60 @@
+"""What the cluster adds to Airflow's Celery worker.
+
+``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
+
+The settings are Airflow's own; what is added hangs on Celery's signals:
+
+- each running task holds a lease (see ``fence``);
+- a task dies with its supervisor;
+- a worker that is stopped hands over what does not end in time, shortly before systemd kills it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from airflow.configuration import conf
+from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
+from celery.signals import task_postrun, worker_init, worker_process_init, worker_shutting_down
+
+from airflow_celery_cluster import fence
+
+CONFIG = DEFAULT_CELERY_CONFIG
+
+_fence: fence.Fence | None = None
+
+
+@worker_init.connect
+def install_fence(**_: Any) -> None:
+    """Put up the fence before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
+    global _fence
+    try:
+        _fence = fence.Fence(conf.getfloat("failover", "terminate_after"), conf.getfloat("failover", "kill_after"))
+        _fence.install()
+    except Exception as error:
+        raise SystemExit(f"a worker without its fence must not take tasks: {error}") from error
+
+
+@worker_process_init.connect
+def bind_tasks(**_: Any) -> None:
+    """In each process of the pool."""
+    fence.bind_tasks_to_supervisor()
+
+
+@task_postrun.connect
+def release_lease(**_: Any) -> None:
+    """In the process of the pool that ran the task."""
+    if _fence is not None:
+        _fence.release()
+
+
+@worker_shutting_down.connect
+def hand_over_in_time(how: str, **_: Any) -> None:
+    """On ``systemctl stop``: running tasks may end; those that do not are handed over."""
+    if how == "Warm":
+        after = conf.getfloat("failover", "hand_over_after")
+        timer = threading.Timer(after, fence.hand_over, args=[os.getpid()])
+        timer.daemon = True
+        timer.start()

@@ -1,0 +1,189 @@
+"""End a task that may have been given to another worker: the lease of a running task, kept on its own worker.
+
+The scheduler calls a task lost when it has not heard of it for ``[scheduler] task_instance_heartbeat_timeout`` seconds,
+and then another worker runs it. Whatever kept the heartbeats away (a cut cable, a frozen machine, a name
+server that does not answer, an API server that accepts and says nothing), this worker must have ended its
+own execution by then. Airflow's supervisor does so after a number of failed heartbeats, if it gets to count
+them; a machine that was frozen for a minute wakes up with none.
+
+So every task process holds a lease that each successful heartbeat renews. A thread in its
+supervisor watches the lease: SIGTERM when it is ``terminate_after`` old, SIGKILL for the whole process tree when it is
+``kill_after`` old (section ``failover`` of ``airflow.cfg``, computed by the deployment). It counts from the moment at
+which the heartbeat was sent, which is before the moment that the scheduler counts from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import inspect
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+# The kernel takes the process with the highest score when memory runs out: a task, never its supervisor or the worker.
+TASK_OOM_SCORE = "500"
+
+
+class Lease:
+    """The right of one task process to run.
+
+    :param pid: the task process; it leads a process group of its own.
+    :param terminate_after: age in seconds at which the task is told to end.
+    :param kill_after: age in seconds at which it is killed, with all its descendants.
+    """
+
+    def __init__(self, pid: int, terminate_after: float, kill_after: float) -> None:
+        self.pid = pid
+        self._terminate_after = terminate_after
+        self._kill_after = kill_after
+        self._renewed = time.monotonic()
+        self._pidfd = os.pidfd_open(pid)  # names this process for good; its number may be given to another one
+        self._thread = threading.Thread(target=self._watch, name=f"lease of {pid}", daemon=True)
+        self._thread.start()
+
+    def renew(self, moment: float) -> None:
+        """Take note of a heartbeat that was sent at ``moment`` (monotonic clock) and succeeded."""
+        self._renewed = moment
+
+    def join(self) -> None:
+        """Wait for the watch to end, which it does as soon as the process has: nobody should fork beside a thread."""
+        self._thread.join(timeout=5)
+
+    def _wait_for_exit(self, until: float) -> bool:
+        """Wait until the process has ended, or until a moment; return whether it has ended."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+
+    def _watch(self) -> None:
+        told: float | None = None  # the renewal that ran out when the task was told to end
+        try:
+            while True:
+                renewed = self._renewed
+                due = self._kill_after if told == renewed else self._terminate_after
+                if self._wait_for_exit(renewed + due):
+                    return
+                if self._renewed != renewed:
+                    continue
+                age = time.monotonic() - renewed
+                if age >= self._kill_after:
+                    log.error("No heartbeat of task process %d for %.1f s: killing it", self.pid, age)
+                    self._kill_tree()
+                    return
+                log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
+                self._signal_group(signal.SIGTERM)
+                told = renewed
+        finally:
+            os.close(self._pidfd)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _kill_tree(self) -> None:
+        """Kill the process and what it has started, sessions of their own (BashOperator) included."""
+        descendants: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            descendants = psutil.Process(self.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
+        for process in descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+class Fence:
+    """Keeps the lease of the task that this supervisor (a process of the Celery pool) runs."""
+
+    def __init__(self, terminate_after: float, kill_after: float) -> None:
+        if not 0 < terminate_after < kill_after:
+            raise ValueError(f"terminate_after {terminate_after} must be above 0 and below kill_after {kill_after}")
+        self._terminate_after = terminate_after
+        self._kill_after = kill_after
+        self._lease: Lease | None = None
+
+    def renew(self, pid: int, moment: float) -> None:
+        """Renew the lease of a task process, or give it its first one."""
+        if self._lease is None or self._lease.pid != pid:
+            self._lease = Lease(pid, self._terminate_after, self._kill_after)
+        self._lease.renew(moment)
+
+    def release(self) -> None:
+        """The task is over."""
+        if self._lease is not None:
+            self._lease.join()
+            self._lease = None
+
+    def renewing(self, request: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a request of the Execution API client whose success proves that the task is still ours.
+
+        Raises TypeError when the request has no parameter ``pid``: then this Airflow is not the one that this
+        module knows, and a worker without its fence must not start.
+        """
+        signature = inspect.signature(request)
+        if "pid" not in signature.parameters:
+            raise TypeError(f"{request.__qualname__}{signature} has no parameter pid")
+
+        @functools.wraps(request)
+        def renewing(*args: Any, **kwargs: Any) -> Any:
+            sent = time.monotonic()
+            answer = request(*args, **kwargs)
+            self.renew(signature.bind(*args, **kwargs).arguments["pid"], sent)
+            return answer
+
+        return renewing
+
+    def install(self) -> None:
+        """Renew leases by what Airflow's supervisors tell the Execution API. Inherited by every process of the pool."""
+        from airflow.sdk.api.client import TaskInstanceOperations
+
+        for name in ("start", "heartbeat"):
+            setattr(TaskInstanceOperations, name, self.renewing(getattr(TaskInstanceOperations, name)))
+
+
+def bind_tasks_to_supervisor() -> None:
+    """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out."""
+    supervisor = os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def in_child() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)  # the supervisor died in between, so its signal is never going to come
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def running_tasks(worker: int) -> Iterator[int]:
+    """Yield the task processes of a Celery worker: its pool's processes are the supervisors, their children the tasks.
+
+    :param worker: process id of the worker's main process.
+    """
+    for supervisor in psutil.Process(worker).children():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            # The log server has children, too; only a task leads a process group.
+            yield from (task.pid for task in supervisor.children() if os.getpgid(task.pid) == task.pid)
+
+
+def hand_over(worker: int) -> None:
+    """Tell every running task of a worker to end: its supervisor reports it, and it is retried on another worker."""
+    for pid in running_tasks(worker):
+        log.warning("The time to finish is over: telling task process %d to end", pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGTERM)
