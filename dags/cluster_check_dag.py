@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
@@ -18,7 +17,6 @@ from airflow.sdk import Param, dag, get_current_context, task
     schedule=None,
     catchup=False,
     max_active_tasks=1000,  # the workers' slots are the limit, not the DAG's default
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
     params={
         "tasks": Param(8, type="integer", minimum=1, maximum=1000, description="how many tasks to run"),
         "seconds": Param(

@@ -90,7 +90,7 @@ class Failover:
     @property
     def api_timeout(self) -> float:
         """Time that one try of a request to the Execution API may take."""
-        return round(min(5.0, (self.terminate_after - self.heartbeat_interval) / 2), 1)
+        return min(5.0, math.floor((self.terminate_after - self.heartbeat_interval) * 5) / 10)
 
     @property
     def failed_heartbeats(self) -> int:
@@ -212,7 +212,7 @@ def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Itera
         yield from found(
             "scheduler",
             option,
-            needed <= failover.seconds,
+            needed <= failover.seconds or number("scheduler", option) <= failover.config()["scheduler"][option],
             f"a value that keeps the promise: {promise}",
             f"remove it and set airflow_failover_seconds: {math.ceil(needed)} instead",
         )
@@ -236,10 +236,11 @@ def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Itera
         f"{tries:g} s do not fit into {lease}",
         larger,
     )
-    if ("celery", "celery_config_options") in {(s, o) for s, options in config.items() for o in options}:
+    celery = config.get("celery")
+    if isinstance(celery, Mapping) and "celery_config_options" in celery:
         yield Broken(
             "celery.celery_config_options",
-            config["celery"]["celery_config_options"],
+            celery["celery_config_options"],
             "airflow_celery_cluster.celery_config.CONFIG, through which a worker loads the fence",
             "put the settings into airflow_config.celery.extra_celery_config, or set airflow_failover_tuning: false",
         )

@@ -298,6 +298,39 @@ ROWS = [
     ),
     Row(
         "config",
+        "heartbeat timeout below the fence",
+        setting("scheduler", task_instance_heartbeat_timeout=12),
+        (
+            f"{ALL}airflow_config.scheduler.task_instance_heartbeat_timeout = 12",
+            "8.5 (SIGTERM) + 5 (SIGKILL) + 1.5 (margin) = 15",
+        ),
+    ),
+    Row(
+        "config",
+        "detection that breaks the promise",
+        setting("scheduler", task_instance_heartbeat_timeout_detection_interval=10),
+        ("detection_interval = 10", "more than airflow_failover_seconds 20", "set airflow_failover_seconds:"),
+    ),
+    Row(
+        "config",
+        "heartbeats that do not fit into a lease",
+        setting("workers", min_heartbeat_interval=5),
+        ("airflow_config.workers.min_heartbeat_interval = 5", "3 heartbeats x 5 = 15 s", "airflow_failover_seconds"),
+    ),
+    Row(
+        "failover",
+        "more slots than the API servers can hear",
+        on("worker1", airflow_worker_concurrency=500),
+        ("group airflow: airflow_failover_seconds = 20", "heartbeats per second", "raise airflow_api_server_instances"),
+    ),
+    Row(
+        "too soon",
+        "failover in less time than a retry takes",
+        everywhere(airflow_failover_seconds=12, airflow_default_task_retry_delay=10),
+        ("airflow_failover_seconds = 12", "10 (retry delay)", "or a shorter airflow_default_task_retry_delay"),
+    ),
+    Row(
+        "config",
         "name of an older Airflow",
         setting("webserver", page_size=50),
         ("airflow_config.webserver.page_size = 50", "as Airflow calls it today", "instead"),

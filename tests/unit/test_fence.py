@@ -1,0 +1,187 @@
+"""The lease of a running task, on real processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/fence.py"
+spec = importlib.util.spec_from_file_location("fence", SOURCE)
+assert spec and spec.loader
+fence = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fence)
+
+COOPERATIVE = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + COOPERATIVE
+# As BashOperator does: the work is in a child with a session of its own.
+WITH_CHILD = (
+    "import subprocess, sys, time; "
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
+    "print(child.pid, flush=True); time.sleep(60)"
+)
+TERMINATE_AFTER, KILL_AFTER = 0.4, 0.8
+
+Start = Callable[[str], tuple["subprocess.Popen[str]", str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a task process, in a process group of its own as the supervisor does; return it and its first line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(code: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        assert process.stdout
+        return process, process.stdout.readline().strip()
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: a zombie, which nobody reads the end of here, does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_task_without_heartbeat_is_told_to_end(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    lease = fence.Lease(task.pid, TERMINATE_AFTER, KILL_AFTER)
+    assert task.wait(timeout=10) == -signal.SIGTERM
+    lease.join()
+
+
+def test_a_task_that_does_not_end_is_killed(start: Start) -> None:
+    task, _ = start(STUBBORN)
+    lease = fence.Lease(task.pid, TERMINATE_AFTER, KILL_AFTER)
+    assert task.wait(timeout=10) == -signal.SIGKILL
+    lease.join()
+
+
+def test_a_renewed_lease_lets_the_task_run(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    lease = fence.Lease(task.pid, TERMINATE_AFTER, KILL_AFTER)
+    until = time.monotonic() + 3 * KILL_AFTER
+    while time.monotonic() < until:
+        lease.renew(time.monotonic())
+        time.sleep(TERMINATE_AFTER / 8)  # the heartbeat
+    assert task.poll() is None
+    task.kill()
+    lease.join()
+
+
+def test_the_lease_counts_from_the_moment_the_heartbeat_was_sent(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    keeper = fence.Fence(TERMINATE_AFTER, 60)
+    keeper.renew(task.pid, time.monotonic() - 2 * TERMINATE_AFTER)
+    assert task.wait(timeout=10) == -signal.SIGTERM
+    keeper.release()
+
+
+def test_a_worker_that_wakes_up_kills_at_once(start: Start) -> None:
+    task, _ = start(STUBBORN)
+    code = (
+        f"import sys, time; sys.path.insert(0, {str(SOURCE.parent)!r}); import fence; "
+        f"lease = fence.Lease({task.pid}, 1, 2); print('up', flush=True); lease.join(); time.sleep(60)"
+    )
+    supervisor, _ = start(code)
+    for process in (task, supervisor):
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(2.2)  # the freeze itself: longer than the lease
+    assert alive(task.pid)
+    supervisor.send_signal(signal.SIGCONT)
+    # The task itself sleeps on: what kills it needs nothing of it.
+    assert task.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_children_in_sessions_of_their_own_are_killed_too(start: Start) -> None:
+    task, child = start(WITH_CHILD)
+    assert alive(int(child))
+    fence.Lease(task.pid, 0.1, 0.1).join()
+    assert task.wait(timeout=10) in (-signal.SIGKILL, -signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while alive(int(child)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(int(child))
+
+
+class Client:
+    """Has the requests of Airflow's client that matter here."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def start(self, id: str, pid: int, when: str) -> str:
+        return f"started {id} at {when}"
+
+    def heartbeat(self, id: str, pid: int) -> None:
+        if self.broken:
+            raise ConnectionError(id)
+
+
+def test_only_a_request_that_succeeded_renews(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    keeper = fence.Fence(TERMINATE_AFTER, KILL_AFTER)
+    client = Client()
+    begin, beat = keeper.renewing(Client.start), keeper.renewing(Client.heartbeat)
+    assert begin(client, "ti", task.pid, "now") == "started ti at now"
+    client.broken = True
+    deadline = time.monotonic() + 10
+    while task.poll() is None and time.monotonic() < deadline:
+        with pytest.raises(ConnectionError):
+            beat(client, "ti", pid=task.pid)
+        time.sleep(0.02)
+    assert task.returncode == -signal.SIGTERM
+    keeper.release()
+
+
+def test_a_request_of_another_shape_is_refused() -> None:
+    def heartbeat(self: Any, id: str) -> None: ...
+
+    with pytest.raises(TypeError, match="has no parameter pid"):
+        fence.Fence(1, 2).renewing(heartbeat)
+
+
+@pytest.mark.parametrize(("terminate", "kill"), [(0, 1), (2, 2), (3, 2)])
+def test_a_fence_that_makes_no_sense_is_refused(terminate: float, kill: float) -> None:
+    with pytest.raises(ValueError, match="below kill_after"):
+        fence.Fence(terminate, kill)
+
+
+def test_a_task_dies_with_its_supervisor(start: Start) -> None:
+    code = (
+        f"import os, sys, time; sys.path.insert(0, {str(SOURCE.parent)!r}); import fence; "
+        "fence.bind_tasks_to_supervisor(); pid = os.fork(); "
+        "print(pid, flush=True) if pid else None; time.sleep(60)"
+    )
+    supervisor, line = start(code)
+    task = int(line.split()[0])
+    assert alive(task)
+    deadline = time.monotonic() + 10
+    score = Path(f"/proc/{task}/oom_score_adj")
+    while score.read_text().strip() != fence.TASK_OOM_SCORE and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert score.read_text().strip() == fence.TASK_OOM_SCORE
+    os.kill(supervisor.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while alive(task) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(task)
