@@ -112,11 +112,14 @@ def test_a_worker_that_wakes_up_kills_at_once(start: Start) -> None:
     assert task.wait(timeout=10) == -signal.SIGKILL
 
 
-def test_children_in_sessions_of_their_own_are_killed_too(start: Start) -> None:
+@pytest.mark.parametrize(
+    ("terminate_after", "number"), [(0.1, signal.SIGTERM), (-1, signal.SIGKILL)], ids=["told to end", "killed"]
+)
+def test_children_in_sessions_of_their_own_end_too(start: Start, terminate_after: float, number: int) -> None:
     task, child = start(WITH_CHILD)
     assert alive(int(child))
-    fence.Lease(task.pid, 0.1, 0.1).join()
-    assert task.wait(timeout=10) in (-signal.SIGKILL, -signal.SIGTERM)
+    fence.Lease(task.pid, terminate_after, 10 if number == signal.SIGTERM else -0.5).join()
+    assert task.wait(timeout=10) == -number
     deadline = time.monotonic() + 10
     while alive(int(child)) and time.monotonic() < deadline:
         time.sleep(0.05)

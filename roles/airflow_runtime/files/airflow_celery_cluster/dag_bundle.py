@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+from airflow.dag_processing.bundles.local import LocalDagBundle
 
 log = logging.getLogger(__name__)
 
@@ -57,3 +58,10 @@ class ReleaseDagBundle(BaseDagBundle):
     def refresh(self) -> None:
         """Move to the newest release; a pinned bundle stays where it is."""
         self._release = self._choose()
+
+
+class ClusterDagBundle(LocalDagBundle):
+    """The DAGs that the cluster itself brings, as part of its runtime: they are there whatever the user's DAGs are."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(path=str(Path(__file__).parent / "dags"), **kwargs)

@@ -70,18 +70,25 @@ class Lease:
 
     def _watch(self) -> None:
         told: float | None = None  # the renewal that ran out when the task was told to end
+        descendants: list[psutil.Process] = []
         try:
             while True:
                 renewed = self._renewed
                 due = self._kill_after if told == renewed else self._terminate_after
                 if self._wait_for_exit(renewed + due):
+                    # What it was told to end with it, and did not.
+                    self._kill(descendants)
                     return
                 if self._renewed != renewed:
                     continue
                 age = time.monotonic() - renewed
+                descendants = self._descendants()
                 if age >= self._kill_after:
                     log.error("No heartbeat of task process %d for %.1f s: killing it", self.pid, age)
-                    self._kill_tree()
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                    self._signal_group(signal.SIGKILL)
+                    self._kill(descendants)
                     return
                 log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
                 self._signal_group(signal.SIGTERM)
@@ -89,19 +96,19 @@ class Lease:
         finally:
             os.close(self._pidfd)
 
+    def _descendants(self) -> list[psutil.Process]:
+        """Return what the task has started, in sessions of their own (as BashOperator does) included."""
+        try:
+            return list(psutil.Process(self.pid).children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
+
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def _kill_tree(self) -> None:
-        """Kill the process and what it has started, sessions of their own (BashOperator) included."""
-        descendants: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            descendants = psutil.Process(self.pid).children(recursive=True)
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self._signal_group(signal.SIGKILL)
-        for process in descendants:
+    def _kill(self, processes: list[psutil.Process]) -> None:
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
