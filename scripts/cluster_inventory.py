@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_client import AirflowClient
+from airflow_client import AirflowClient, ApiError, http
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -179,6 +180,14 @@ class Cluster:
             if hostname in (variables["airflow_address"], variables["ansible_host"], host):
                 return host
         return hostname
+
+    def flower_workers(self) -> set[str]:
+        """Return the names of the workers that answer Flower now."""
+        url = f"{self.flower_url}/api/workers?refresh=1"
+        status, text = http("GET", url, login=self.flower_login)
+        if status != 200:
+            raise ApiError("GET", url, status, text)
+        return set(re.findall(r'"celery@([^"]+)": \{', text))
 
     def command(self, pattern: str, *command: str) -> dict[str, list[str]]:
         """Run a command as root on some hosts; return the lines each of them printed."""

@@ -108,4 +108,4 @@ def test_settings_that_keep_the_promise_are_left_alone() -> None:
 
 
 def test_what_is_no_number_is_somebody_elses_finding() -> None:
-    assert list(broken(Failover(20), {"workers": {"min_heartbeat_interval": "soon"}, "core": None})) == []  # type: ignore[dict-item]
+    assert list(broken(Failover(20), {"workers": {"min_heartbeat_interval": "soon"}, "core": None})) == []

@@ -85,8 +85,8 @@ class Deferred(BaseOperator):
         "kind": Param(
             "python",
             enum=["python", "stubborn", "child", "memory"],
-            description="`stubborn` ignores SIGTERM, `child` works in a process with a session of its own, `memory` takes "
-            "all there is in its first try",
+            description="`stubborn` ignores SIGTERM, `child` works in a process with a session of its own, "
+            "`memory` takes all there is in its first try",
         ),
     },
     doc_md=__doc__,

@@ -1,0 +1,293 @@
+"""The faults, each with how it is done and when it is healed."""
+
+from __future__ import annotations
+
+import time
+
+from airflow_client import wait_for
+
+from faults.harness import Fault, Scene
+from faults.machines import Direction
+
+FREEZE_SECONDS = 60
+CLOCK_JUMP_SECONDS = 60
+# Long enough for every task to be running when the service goes and when it comes back.
+STEADY = {"tasks": 6, "seconds": 12}
+# Each service: where it runs, its unit, and the load that notices it.
+SERVICES = {
+    "postgresql": ("postgres", "postgresql@*.service"),
+    "redis": ("redis", "redis-server.service"),
+    "haproxy": ("haproxy", "haproxy.service"),
+    "api-server": ("airflow_api_server", "airflow-api-server@8081.service"),
+    "scheduler": ("airflow_scheduler", "airflow-scheduler.service"),
+    "dag-processor": ("airflow_dag_processor", "airflow-dag-processor.service"),
+    "triggerer": ("airflow_triggerer", "airflow-triggerer.service"),
+    "flower": ("flower", "airflow-flower.service"),
+}
+WORKER = "airflow-worker.service"
+
+
+def unit(scene: Scene, service: str) -> tuple[str, str]:
+    """Return host and unit of a service."""
+    group, pattern = SERVICES[service]
+    host = scene.cluster.first(group)
+    return host, scene.machines.unit_of(host, pattern) if "*" in pattern else pattern
+
+
+def kill_service(service: str) -> Fault:
+    """Kill a service's main process; systemd starts it again."""
+    return Fault(
+        f"kill-{service}",
+        f"kill -9 of {service}",
+        inject=lambda scene: scene.machines.kill_unit(*unit(scene, service)),
+        load=STEADY | ({"deferred": 4} if service == "triggerer" else {}),
+    )
+
+
+def restart_service(service: str) -> Fault:
+    """Restart a service as a person does."""
+    return Fault(
+        f"restart-{service}",
+        f"systemctl restart of {service}",
+        inject=lambda scene: scene.machines.restart_unit(*unit(scene, service)),
+        load=STEADY | ({"deferred": 4} if service == "triggerer" else {}),
+    )
+
+
+def drop(direction: Direction) -> Fault:
+    """Lose a worker's packets silently."""
+    words = {"both": "every packet", "incoming": "every packet to it", "outgoing": "every packet from it"}[direction]
+    return Fault(
+        "silent-drop" if direction == "both" else f"silent-drop-{direction}",
+        f"a worker silently loses {words}",
+        inject=lambda scene: scene.machines.drop(scene.worker, direction),
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.undrop(scene.worker),
+    )
+
+
+def after(seconds: float) -> "Wait":
+    """Return a condition that comes true some seconds after the fault: for faults that are defined by how long they last."""
+    return Wait(seconds)
+
+
+class Wait:
+    """True once a time has passed since the fault."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, scene: Scene) -> bool:
+        return time.monotonic() - scene.injected >= self.seconds
+
+
+def stopped(scene: Scene) -> bool:
+    """Whether the worker has ended its drain."""
+    shown = scene.machines.run(scene.worker, "systemctl", "show", "--property=ActiveState", "--value", WORKER)
+    return shown.strip() == "inactive"
+
+
+def lose_broker_data(scene: Scene) -> None:
+    """Redis comes back with an empty disk."""
+    host, redis = unit(scene, "redis")
+    scene.machines.shell(
+        host,
+        f"systemctl stop {redis}; rm -rf /var/lib/redis/dump.rdb /var/lib/redis/appendonlydir; systemctl start {redis}",
+    )
+
+
+def kill_supervisor(scene: Scene) -> None:
+    """Kill the process of the Celery pool that watches a running task."""
+    main = scene.machines.main_process(scene.worker, WORKER)
+    script = (
+        f"for supervisor in $(pgrep -P {main}); do for task in $(pgrep -P $supervisor); do "
+        "if [ $(ps -o pgid= -p $task) = $task ]; then kill -9 $supervisor; exit 0; fi; done; done; exit 1"
+    )
+    scene.machines.shell(scene.worker, script)
+
+
+def power_cut(scene: Scene) -> None:
+    """Every machine at once."""
+    scene.machines.power_off(*scene.machines.names)
+
+
+def cut_control_node(scene: Scene) -> None:
+    """The control node loses every worker."""
+    scene.machines.drop(scene.control)
+
+
+def both(scene: Scene) -> None:
+    """A worker loses its power, and at the same moment the scheduler is killed."""
+    scene.machines.power_off(scene.worker)
+    scene.machines.kill_unit(*unit(scene, "scheduler"))
+
+
+def answers_again(scene: Scene) -> bool:
+    """Whether the worker answers Celery's ping."""
+    return scene.worker in scene.cluster.flower_workers()
+
+
+def jump_clock(host: str, service: str) -> Fault:
+    """Move the wall clock of one unit forward."""
+
+    def where(scene: Scene) -> str:
+        return scene.control if host == "control" else scene.cluster.workers[-1]
+
+    return Fault(
+        f"clock-jump-{service.removeprefix('airflow-')}",
+        f"the clock of the {service.removeprefix('airflow-')} jumps {CLOCK_JUMP_SECONDS} s ahead, and back",
+        prepare=lambda scene: scene.machines.prepare_clock(where(scene), service),
+        inject=lambda scene: scene.machines.clock_offset(where(scene), service, CLOCK_JUMP_SECONDS),
+        until=Wait(8),
+        heal=lambda scene: scene.machines.clock_offset(where(scene), service, 0),
+        restore=lambda scene: scene.machines.restore_clock(where(scene), service),
+    )
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "power-off",
+        "a worker machine loses its power",
+        inject=lambda scene: scene.machines.power_off(scene.worker),
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.power_on(scene.worker),
+        short=True,
+    ),
+    Fault(
+        "power-off-stubborn",
+        "a worker loses every packet; its tasks ignore SIGTERM",
+        inject=lambda scene: scene.machines.drop(scene.worker),
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.undrop(scene.worker),
+        load={"tasks": 6, "seconds": 20, "kind": "stubborn"},
+    ),
+    Fault(
+        "freeze",
+        f"a worker machine stands still for {FREEZE_SECONDS} s and goes on",
+        inject=lambda scene: scene.machines.freeze(scene.worker),
+        until=Wait(FREEZE_SECONDS),
+        heal=lambda scene: scene.machines.thaw(scene.worker),
+        load={"tasks": 6, "seconds": 75},
+    ),
+    Fault(
+        "cable-cut",
+        "a worker's network cable is pulled, and plugged in again",
+        inject=lambda scene: scene.machines.pull_cable(scene.worker),
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.plug_cable(scene.worker),
+    ),
+    drop("both"),
+    drop("incoming"),
+    drop("outgoing"),
+    Fault(
+        "silent-drop-child",
+        "a worker loses every packet; its tasks work in processes with sessions of their own",
+        inject=lambda scene: scene.machines.drop(scene.worker),
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.undrop(scene.worker),
+        load={"tasks": 6, "seconds": 20, "kind": "child"},
+    ),
+    Fault(
+        "control-node-cut",
+        "the control node loses every packet for 20 s",
+        inject=cut_control_node,
+        until=Wait(20),
+        heal=lambda scene: scene.machines.undrop(scene.control),
+    ),
+    Fault(
+        "control-node-reboot",
+        "the control node is shut down and started",
+        inject=lambda scene: scene.machines.reboot(scene.control),
+    ),
+    Fault(
+        "worker-reboot",
+        "a worker machine is shut down, drained, and started",
+        inject=lambda scene: scene.machines.reboot(scene.worker),
+    ),
+    Fault(
+        "power-cut",
+        "every machine loses its power at once",
+        inject=power_cut,
+        heal=lambda scene: scene.machines.power_on(*scene.machines.names),
+    ),
+    Fault(
+        "redis-data-loss",
+        "Redis comes back with an empty disk",
+        inject=lose_broker_data,
+        load={"tasks": 16, "seconds": 8},
+    ),
+    Fault("kill-task-supervisor", "kill -9 of the process that watches a task", inject=kill_supervisor),
+    Fault(
+        "kill-worker",
+        "kill -9 of the Celery worker's main process",
+        inject=lambda scene: scene.machines.kill_unit(scene.worker, WORKER),
+    ),
+    Fault(
+        "restart-worker",
+        "systemctl restart of a worker",
+        inject=lambda scene: scene.machines.restart_unit(scene.worker, WORKER),
+    ),
+    Fault(
+        "catatonic-worker",
+        "the Celery worker's main process is stopped for good (SIGSTOP)",
+        inject=lambda scene: scene.machines.signal_unit(scene.worker, "STOP", WORKER),
+        until=answers_again,
+    ),
+    Fault(
+        "drain",
+        "systemctl stop of a worker whose tasks end in time",
+        inject=lambda scene: scene.machines.run(scene.worker, "systemctl", "stop", "--no-block", WORKER) and None,
+        until=stopped,
+        heal=lambda scene: scene.machines.run(scene.worker, "systemctl", "start", WORKER) and None,
+    ),
+    Fault(
+        "drain-too-long",
+        "systemctl stop of a worker whose tasks do not end in time",
+        inject=lambda scene: scene.machines.run(scene.worker, "systemctl", "stop", "--no-block", WORKER) and None,
+        until=stopped,
+        heal=lambda scene: scene.machines.run(scene.worker, "systemctl", "start", WORKER) and None,
+        load={"tasks": 6, "seconds": 40},
+    ),
+    Fault(
+        "disk-full",
+        "the disk of a worker's logs is full",
+        inject=lambda scene: scene.machines.fill_log_disk(scene.worker),
+        until=Wait(15),
+        heal=lambda scene: scene.machines.empty_log_disk(scene.worker),
+        load={"tasks": 16, "seconds": 8},
+    ),
+    Fault(
+        "memory",
+        "one task takes all the memory that its worker may have",
+        prepare=lambda scene: (
+            [scene.machines.limit_memory(name, WORKER, "1500M") for name in scene.cluster.workers] and None
+        ),
+        inject=lambda scene: None,
+        load={"tasks": 6, "seconds": 12, "kind": "memory"},
+    ),
+    jump_clock("control", "airflow-scheduler"),
+    jump_clock("worker", "airflow-worker"),
+    Fault(
+        "power-off-and-kill-scheduler",
+        "a worker loses its power, and the scheduler is killed",
+        inject=both,
+        until=Scene.moved,
+        heal=lambda scene: scene.machines.power_on(scene.worker),
+    ),
+    Fault(
+        "kill-both-api-servers",
+        "kill -9 of both API servers",
+        inject=lambda scene: scene.machines.kill_unit(
+            scene.cluster.first("airflow_api_server"), *(f"airflow-api-server@{port}" for port in (8081, 8082))
+        ),
+    ),
+    *(kill_service(service) for service in SERVICES),
+    *(restart_service(service) for service in SERVICES),
+    Fault(
+        "backlog",
+        "ten times more tasks than slots, waiting longer than task_queued_timeout",
+        inject=lambda scene: None,
+        load={"tasks": 80, "seconds": 12, "beat": 2},
+    ),
+)
+BY_NAME = {fault.name: fault for fault in FAULTS}
