@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from airflow_client import wait_for
-
 from faults.harness import Fault, Scene
 from faults.machines import Direction
 
@@ -66,19 +64,36 @@ def drop(direction: Direction) -> Fault:
     )
 
 
-def after(seconds: float) -> "Wait":
-    """Return a condition that comes true some seconds after the fault: for faults that are defined by how long they last."""
-    return Wait(seconds)
-
-
 class Wait:
-    """True once a time has passed since the fault."""
+    """True once a time has passed since the fault: for faults that are defined by how long they last."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def __call__(self, scene: Scene) -> bool:
         return time.monotonic() - scene.injected >= self.seconds
+
+
+def stop_worker(scene: Scene) -> None:
+    """Begin a drain."""
+    scene.machines.run(scene.worker, "systemctl", "stop", "--no-block", WORKER)
+
+
+def start_worker(scene: Scene) -> None:
+    """Put the worker back."""
+    scene.machines.run(scene.worker, "systemctl", "start", WORKER)
+
+
+def limit_memory(scene: Scene) -> None:
+    """Give every worker little memory."""
+    for name in scene.cluster.workers:
+        scene.machines.limit_memory(name, "1500m")
+
+
+def unlimit_memory(scene: Scene) -> None:
+    """Give every worker back what it had."""
+    for name in scene.cluster.workers:
+        scene.machines.limit_memory(name, "0")
 
 
 def stopped(scene: Scene) -> bool:
@@ -236,16 +251,16 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "drain",
         "systemctl stop of a worker whose tasks end in time",
-        inject=lambda scene: scene.machines.run(scene.worker, "systemctl", "stop", "--no-block", WORKER) and None,
+        inject=stop_worker,
         until=stopped,
-        heal=lambda scene: scene.machines.run(scene.worker, "systemctl", "start", WORKER) and None,
+        heal=start_worker,
     ),
     Fault(
         "drain-too-long",
         "systemctl stop of a worker whose tasks do not end in time",
-        inject=lambda scene: scene.machines.run(scene.worker, "systemctl", "stop", "--no-block", WORKER) and None,
+        inject=stop_worker,
         until=stopped,
-        heal=lambda scene: scene.machines.run(scene.worker, "systemctl", "start", WORKER) and None,
+        heal=start_worker,
         load={"tasks": 6, "seconds": 40},
     ),
     Fault(
@@ -259,9 +274,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "memory",
         "one task takes all the memory that its worker may have",
-        prepare=lambda scene: (
-            [scene.machines.limit_memory(name, WORKER, "1500M") for name in scene.cluster.workers] and None
-        ),
+        prepare=limit_memory,
+        restore=unlimit_memory,
         inject=lambda scene: None,
         load={"tasks": 6, "seconds": 12, "kind": "memory"},
     ),

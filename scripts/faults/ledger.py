@@ -34,8 +34,8 @@ class Execution:
 def read(lines: Iterable[str], clock: Clock = "monotonic") -> list[Execution]:
     """Return the executions that ledgers tell of, oldest first.
 
-    :param lines: lines of all workers' ledgers of one DAG run, in any order. Half a line, the last one of a process that
-        lost its machine, is skipped.
+    :param lines: lines of all workers' ledgers of one DAG run, in any order. Half a line, the last one of a process
+        that lost its machine, is skipped.
     :param clock: ``monotonic`` where all hosts share a kernel, as local machines do; ``time`` otherwise.
     """
     entries = defaultdict(list)

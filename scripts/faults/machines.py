@@ -1,4 +1,7 @@
-"""Switches, cables and disks of local machines (podman containers with systemd), worked from outside: no SSH is needed to heal."""
+"""Switches, cables and disks of local machines (podman containers with systemd).
+
+Everything is worked from outside: a machine without network needs no SSH to be healed.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,7 @@ class Machines:
 
     # --- Disk ---------------------------------------------------------------------------------------------------------
     def fill_log_disk(self, name: str) -> None:
-        """Give the logs a small file system of their own, with a copy of what is there, and fill it to the last byte."""
+        """Give the logs a small file system of their own, and fill it to the last byte."""
         self.shell(
             name,
             f"mount -t tmpfs -o size=24m,mode=0755 tmpfs {LOGS}; chown airflow:airflow {LOGS}; "
@@ -144,9 +147,9 @@ class Machines:
         self.run(name, "umount", "--lazy", LOGS)
 
     # --- Memory -------------------------------------------------------------------------------------------------------
-    def limit_memory(self, name: str, unit: str, limit: str) -> None:
-        """Limit a unit's memory until the next boot. Needs a kernel that gives machines the memory controller."""
-        self.run(name, "systemctl", "set-property", "--runtime", unit, f"MemoryMax={limit}")
+    def limit_memory(self, name: str, limit: str) -> None:
+        """Change the size of a machine's memory; ``0`` for no limit."""
+        self._podman("update", name, "--memory", limit)
 
     # --- Clock --------------------------------------------------------------------------------------------------------
     def clock_offset(self, name: str, unit: str, seconds: int) -> None:
@@ -160,12 +163,13 @@ class Machines:
         """Have a unit's processes read their wall clock through libfaketime, whose offset is read from a file."""
         self.shell(
             name,
-            "dpkg -s libfaketime >/dev/null 2>&1 || { apt-get update -qq; apt-get install -y -qq libfaketime; } >/dev/null; "
+            "dpkg -s libfaketime >/dev/null 2>&1 || { apt-get update; apt-get -y install libfaketime; } >/dev/null; "
             f"echo +0 >/run/fault-clock-{unit}; mkdir -p /run/systemd/system/{unit}.service.d; "
             f"library=$(ls /usr/lib/*/faketime/libfaketime.so.1); "
             f"printf '[Service]\\nEnvironment=LD_PRELOAD=%s FAKETIME_TIMESTAMP_FILE=/run/fault-clock-{unit} "
             f'FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_CACHE_DURATION=1\\n\' "$library" '
-            f">/run/systemd/system/{unit}.service.d/fault-clock.conf; systemctl daemon-reload; systemctl restart {unit}",
+            f">/run/systemd/system/{unit}.service.d/fault-clock.conf; "
+            f"systemctl daemon-reload; systemctl restart {unit}",
         )
 
     def restore_clock(self, name: str, unit: str) -> None:

@@ -14,12 +14,13 @@ from faults.harness import Result
 PAGE = PROJECT / "docs/faults.md"
 HEAD = """# Faults
 
-What happens to running tasks when something breaks, as found by `make faults`: each fault under load on a cluster of local machines (one
-control node, two workers) with default settings. Every task writes its begin, a beat each half second and its end into a ledger outside
-Airflow; the table is counted from the ledgers and from Airflow. After each run every component was healthy, every worker
-answered Celery's ping, and the next DAG run was a normal one, or the run counts as a problem.
+What happens to running tasks when something breaks, as found by `make faults`: each fault under load on a cluster of
+local machines (one control node, two workers) with default settings. Every task writes its begin, a beat each half
+second and its end into a ledger outside Airflow; the table is counted from the ledgers and from Airflow. After each run every
+component was healthy, every worker answered Celery's ping, and the next DAG run was a normal one; otherwise the run
+counts as one with a problem.
 
-- **interrupted**: executions that did not come to their own end, because their machine, their worker or their fence ended them.
+- **interrupted**: executions that did not come to their own end: their machine, worker or fence ended them.
 - **lost**: tasks that never came to an end. **overlapped**: tasks of which two executions ran at the same time.
 - **running again**: seconds from the fault until an interrupted task ran again, over all interrupted tasks of all runs.
 """
@@ -51,7 +52,8 @@ def text(results: Sequence[Result]) -> str:
     }
     lines = [
         HEAD,
-        "| fault | runs | tasks | interrupted | lost | overlapped | running again (median) | (95th percentile) | runs with a problem |",
+        "| fault | runs | tasks | interrupted | lost | overlapped | running again (median) | (95th percentile) "
+        "| runs with a problem |",
         "|---|---|---|---|---|---|---|---|---|",
         *(row(fault.name, fault.what, by_name[fault.name]) for fault in FAULTS if fault.name in by_name),
     ]
