@@ -11,6 +11,8 @@ FREEZE_SECONDS = 60
 CLOCK_JUMP_SECONDS = 60
 # Long enough for every task to be running when the service goes and when it comes back.
 STEADY = {"tasks": 6, "seconds": 12}
+# Long enough for the fence to find the tasks still running.
+LONG = {"tasks": 6, "seconds": 20}
 # Each service: where it runs, its unit, and the load that notices it.
 SERVICES = {
     "postgresql": ("postgres", "postgresql@*.service"),
@@ -61,6 +63,7 @@ def drop(direction: Direction) -> Fault:
         inject=lambda scene: scene.machines.drop(scene.worker, direction),
         until=Scene.moved,
         heal=lambda scene: scene.machines.undrop(scene.worker),
+        load=LONG,
     )
 
 
@@ -174,7 +177,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.drop(scene.worker),
         until=Scene.moved,
         heal=lambda scene: scene.machines.undrop(scene.worker),
-        load={"tasks": 6, "seconds": 20, "kind": "stubborn"},
+        load=LONG | {"kind": "stubborn"},
     ),
     Fault(
         "freeze",
@@ -182,7 +185,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.freeze(scene.worker),
         until=Wait(FREEZE_SECONDS),
         heal=lambda scene: scene.machines.thaw(scene.worker),
-        load={"tasks": 6, "seconds": 75},
+        load={"tasks": 6, "seconds": 25},
     ),
     Fault(
         "cable-cut",
@@ -190,6 +193,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.pull_cable(scene.worker),
         until=Scene.moved,
         heal=lambda scene: scene.machines.plug_cable(scene.worker),
+        load=LONG,
     ),
     drop("both"),
     drop("incoming"),
@@ -200,7 +204,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.drop(scene.worker),
         until=Scene.moved,
         heal=lambda scene: scene.machines.undrop(scene.worker),
-        load={"tasks": 6, "seconds": 20, "kind": "child"},
+        load=LONG | {"kind": "child"},
     ),
     Fault(
         "control-node-cut",
@@ -208,6 +212,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=cut_control_node,
         until=Wait(20),
         heal=lambda scene: scene.machines.undrop(scene.control),
+        load=LONG,
     ),
     Fault(
         "control-node-reboot",

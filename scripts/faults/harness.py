@@ -28,6 +28,7 @@ class Scene:
 
     :param tasks: names of the load's tasks, as the ledger has them.
     :param worker: the worker with the most running tasks.
+    :param hit: tasks that run on it.
     """
 
     def __init__(self, cluster: Cluster, machines: Machines, client: AirflowClient) -> None:
@@ -38,6 +39,7 @@ class Scene:
         self.worker = cluster.workers[-1]
         self.run_id = ""
         self.tasks: list[str] = []
+        self.hit: set[str] = set()
         self.injected = 0.0
 
     def executions(self) -> list[ledger.Execution]:
@@ -60,6 +62,7 @@ class Scene:
         hosts = Counter(execution.host for execution in found)
         if hosts:
             self.worker = hosts.most_common(1)[0][0]
+        self.hit = {execution.task for execution in found if execution.host == self.worker}
         if self.tasks and self.tasks[-1].startswith("deferred"):
             wait_for(self.all_deferred, what="all deferred tasks in the triggerer", seconds=60, transient=TRANSIENT)
 
@@ -71,9 +74,7 @@ class Scene:
     def moved(self) -> bool:
         """Whether every task that ran on the chosen worker when it was hit has begun again, or has come to its end."""
         found = self.executions()
-        hit = [one for one in found if one.host == self.worker and one.begin < self.injected]
-        again = {one.task for one in found if one.begin > self.injected}
-        return all(one.ended or one.task in again for one in hit)
+        return self.hit <= {one.task for one in found if one.ended or one.begin > self.injected}
 
     def problems_of_cluster(self) -> list[str]:
         """Return what is not as it should be with components and workers, now."""
