@@ -31,11 +31,11 @@ lint: setup ## Check style, types, syntax, the collection and the generated docs
 unit: setup ## Run the tests that need no machine
 	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
 
-molecule: setup ## Run the Molecule scenario `default` (DEBIAN=12 for Debian 12)
-	scripts/molecule $(or $(DEBIAN),13)
+molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, default failover)
+	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default failover)
 
 test: lint unit ## Run every check and every Molecule scenario
-	scripts/molecule 13
+	scripts/molecule 13 default failover
 	scripts/molecule 12
 
 docs: setup ## Write docs/variables.md from the argument specs

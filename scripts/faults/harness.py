@@ -120,7 +120,6 @@ class Fault:
     :param load: parameters of the DAG ``failover_load``.
     :param prepare: what has to be there before, such as a library on a machine.
     :param restore: takes back what ``prepare`` did.
-    :param short: whether it is one of those that ``make test`` runs.
     """
 
     name: str
@@ -131,7 +130,6 @@ class Fault:
     load: Mapping[str, object] = field(default_factory=lambda: {"tasks": 6, "seconds": 12})
     prepare: Callable[[Scene], None] | None = None
     restore: Callable[[Scene], None] | None = None
-    short: bool = False
 
 
 @dataclass
