@@ -17,11 +17,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "roles/airflow_runtime/files/airf
 
 @pytest.fixture(scope="module")
 def watchdog() -> types.ModuleType:
-    """The module. Celery belongs to the hosts' Python and nothing here calls it."""
-    if importlib.util.find_spec("celery") is None:
-        stub = types.ModuleType("celery")
-        stub.Celery = object  # type: ignore[attr-defined]
-        sys.modules["celery"] = stub
+    """The module of the hosts' Python."""
     spec = importlib.util.spec_from_file_location("worker_watchdog", SOURCE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from celery import Celery
-
 # Unanswered pings in a row. One or two may be lost in a reconnect.
 FAILURES = 4
 # Seconds between two looks at the disks and, where a worker is to end, at its processes.
@@ -173,6 +171,9 @@ class Watchdog:
         self.known_pid = 0
         self.full: dict[str, str] = {}
         self.broker_lost = False
+        # Here, so that the decisions above can be tested by a Python without Celery.
+        from celery import Celery
+
         self.app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
         self.app.conf.broker_transport_options = TRANSPORT_OPTIONS
         # A result backend would be the broker of all places, and nothing here has a result.
@@ -296,7 +297,7 @@ class Watchdog:
 
     def run(self) -> None:
         """Watch for ever."""
-        # This watchdog may be the second one, and its predecessor have taken the queues away: begin as after a full disk.
+        # An earlier watchdog may have taken the queues away: begin as after a full disk.
         self.full = dict.fromkeys(self.paths, "unknown")
         due = time.monotonic()
         while True:
