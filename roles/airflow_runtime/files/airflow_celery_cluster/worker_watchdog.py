@@ -173,11 +173,20 @@ class Watchdog:
         self.broker_lost = False
         # Here, so that the decisions above can be tested by a Python without Celery.
         from celery import Celery
+        from kombu.exceptions import KombuError
 
         self.app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
         self.app.conf.broker_transport_options = TRANSPORT_OPTIONS
         # A result backend would be the broker of all places, and nothing here has a result.
         self.app.conf.result_backend = "disabled://"
+        # Neither kombu's nor redis' own errors are an OSError.
+        connection = self.app.connection_for_write()
+        self.broker_errors: tuple[type[Exception], ...] = (
+            OSError,
+            KombuError,
+            *connection.connection_errors,
+            *connection.channel_errors,
+        )
 
     def look_at_unit(self) -> Unit:
         """Ask systemd for the worker's unit."""
@@ -191,13 +200,13 @@ class Watchdog:
             with self.app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=5)
                 connection.default_channel  # noqa: B018
-        except OSError as error:
+        except self.broker_errors as error:
             self.lose_broker(error)
             return False
         self.broker_lost = False
         return True
 
-    def lose_broker(self, error: OSError) -> None:
+    def lose_broker(self, error: Exception) -> None:
         """Say once that the broker does not answer, and begin with new connections when it does."""
         if not self.broker_lost:
             say(f"The broker does not answer; the worker is left alone: {error}")
@@ -209,7 +218,7 @@ class Watchdog:
         unit = self.look_at_unit()
         try:
             answered = bool(self.app.control.ping(destination=[self.worker], timeout=min(5.0, self.interval)))
-        except OSError as error:
+        except self.broker_errors as error:
             self.lose_broker(error)
             self.failures = 0
             return
@@ -278,7 +287,7 @@ class Watchdog:
             try:
                 if not self.set_consuming(not full):
                     self.full = full or was_full
-            except OSError as error:
+            except self.broker_errors as error:
                 self.lose_broker(error)
                 self.full = full or was_full
 
