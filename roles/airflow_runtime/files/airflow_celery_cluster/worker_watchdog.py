@@ -211,7 +211,7 @@ class Watchdog:
         if not self.broker_lost:
             say(f"The broker does not answer; the worker is left alone: {error}")
         self.broker_lost = True
-        self.app.pool.force_close_all()
+        self.app.pool.force_close_all(close_pool=False)
 
     def ping(self) -> None:
         """Ping the worker once, and end it if that was one time too many."""
