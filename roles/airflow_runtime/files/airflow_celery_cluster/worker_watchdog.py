@@ -35,6 +35,8 @@ TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 10,
+    # Without a limit kombu would try for minutes inside one ping.
+    "max_retries": 1,
 }
 # Inodes of which a file system is full with fewer, as it is of blocks with fewer than the megabytes asked for.
 MIN_INODES = 1000
