@@ -209,17 +209,21 @@ class Watchdog:
         return True
 
     def lose_broker(self, error: Exception) -> None:
-        """Say once that the broker does not answer, and begin with new connections when it does."""
+        """Say once that the broker does not answer."""
         if not self.broker_lost:
             say(f"The broker does not answer; the worker is left alone: {error}")
         self.broker_lost = True
-        self.app.pool.force_close_all(close_pool=False)
 
     def ping(self) -> None:
         """Ping the worker once, and end it if that was one time too many."""
         unit = self.look_at_unit()
         try:
-            answered = bool(self.app.control.ping(destination=[self.worker], timeout=min(5.0, self.interval)))
+            # A connection of its own each time: one from a pool may be what is broken.
+            with self.app.connection_for_write() as connection:
+                answers = self.app.control.ping(
+                    destination=[self.worker], timeout=min(5.0, self.interval), connection=connection
+                )
+            answered = bool(answers)
         except self.broker_errors as error:
             self.lose_broker(error)
             self.failures = 0
@@ -295,15 +299,16 @@ class Watchdog:
 
     def set_consuming(self, wanted: bool) -> bool:
         """Make the worker consume from all of its queues or from none; return whether it answered."""
-        inspect = self.app.control.inspect(destination=[self.worker], timeout=2.0)
-        answer = (inspect.active_queues() or {}).get(self.worker)
-        if answer is None:
-            return False
-        active = {queue["name"] for queue in answer}
-        change = self.app.control.add_consumer if wanted else self.app.control.cancel_consumer
-        for queue in sorted(self.queues - active if wanted else active):
-            change(queue, destination=[self.worker])
-            say(f"{self.worker} {'consumes again from' if wanted else 'no longer consumes from'} queue {queue}")
+        with self.app.connection_for_write() as connection:
+            inspect = self.app.control.inspect(destination=[self.worker], timeout=2.0, connection=connection)
+            answer = (inspect.active_queues() or {}).get(self.worker)
+            if answer is None:
+                return False
+            active = {queue["name"] for queue in answer}
+            change = self.app.control.add_consumer if wanted else self.app.control.cancel_consumer
+            for queue in sorted(self.queues - active if wanted else active):
+                change(queue, destination=[self.worker], connection=connection)
+                say(f"{self.worker} {'consumes again from' if wanted else 'no longer consumes from'} queue {queue}")
         return True
 
     def run(self) -> None:
