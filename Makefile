@@ -5,8 +5,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
+FAILOVER := -i ../molecule/default/inventory -i ../molecule/failover/inventory
 
-.PHONY: help setup machines demo destroy lint unit molecule test docs lock
+.PHONY: help setup machines demo destroy lint unit molecule test faults compare docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,8 +39,20 @@ test: lint unit ## Run every check and every Molecule scenario
 	scripts/molecule 13 default failover
 	scripts/molecule 12
 
-docs: setup ## Write docs/variables.md from the argument specs
+faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours)
+	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
+	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5)
+	cd scripts && ../$(BIN)/python -m faults page
+	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
+
+compare: setup ## Lose a worker with our settings and with Airflow's own, and write docs/failover-comparison.md
+	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
+	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
+	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
+
+docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
 	$(BIN)/python scripts/document_variables.py
+	$(BIN)/python scripts/failover_plot.py
 
 lock: setup ## Resolve pyproject.toml anew (scripts/lock --upgrade for newer versions)
 	scripts/lock
