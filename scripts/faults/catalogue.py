@@ -102,7 +102,7 @@ def unlimit_memory(scene: Scene) -> None:
 def stopped(scene: Scene) -> bool:
     """Whether the worker has ended its drain."""
     shown = scene.machines.run(scene.worker, "systemctl", "show", "--property=ActiveState", "--value", WORKER)
-    return shown.strip() == "inactive"
+    return shown.strip() in ("inactive", "failed")
 
 
 def lose_broker_data(scene: Scene) -> None:

@@ -92,7 +92,5 @@ def compare(cluster: Cluster) -> None:
         "A worker machine loses its power with tasks running on it; same machines, same load, one after the other,\n"
         "measured by `make compare`.\n\n"
         "| settings | tasks on the worker | noticed after | running elsewhere after | in the end |\n"
-        "|---|---|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
