@@ -73,6 +73,7 @@ class TaskProcess:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._signal_group(signal.SIGKILL)
         self.kill_descendants()
+        self.wait(1)
 
     def kill_descendants(self) -> None:
         """End what it had started when it was told to end, sessions of their own (as BashOperator has) included."""
