@@ -194,6 +194,19 @@ def check_next_run(scene: Scene, result: Result) -> None:
         result.problems.append(f"the next DAG run ended {run.state} with tries {sorted(tries)}")
 
 
+def strike(scene: Scene, fault: Fault) -> None:
+    """Inject a fault, and heal it when its time has come, whatever happens in between."""
+    scene.injected = time.monotonic()
+    try:
+        fault.inject(scene)
+        if fault.until:
+            until = fault.until
+            wait_for(lambda: until(scene), what=f"{fault.name}: time to heal", seconds=240, interval=0.5)
+    finally:
+        if fault.heal:
+            fault.heal(scene)
+
+
 def run_fault(cluster: Cluster, fault: Fault) -> Result:
     """Run one fault under load and return what came of it. Whatever happens, it is healed."""
     client = cluster.client()
@@ -208,25 +221,15 @@ def run_fault(cluster: Cluster, fault: Fault) -> Result:
     if before:
         result.problems += [f"before the fault: {problem}" for problem in before]
         return result
-    scene.begin_load(fault.load)
-    result.tasks = len(scene.tasks)
-    scene.injected = time.monotonic()
     try:
-        fault.inject(scene)
-        if fault.until:
-            until = fault.until
-            wait_for(lambda: until(scene), what=f"{fault.name}: time to heal", seconds=240, interval=0.5)
-    except (WaitTimeout, RuntimeError) as error:
-        result.problems.append(str(error))
-    finally:
-        if fault.heal:
-            fault.heal(scene)
-    try:
+        scene.begin_load(fault.load)
+        result.tasks = len(scene.tasks)
+        strike(scene, fault)
         run = scene.wait_for_run(scene.run_id, 300)
         result.problems += [f"after the fault: {problem}" for problem in scene.wait_until_healthy()]
         judge(scene, run, result)
         check_next_run(scene, result)
-    except WaitTimeout as error:
+    except (WaitTimeout, RuntimeError) as error:
         result.problems.append(str(error))
     finally:
         if fault.restore:
