@@ -79,8 +79,13 @@ class Scene:
     def problems_of_cluster(self) -> list[str]:
         """Return what is not as it should be with components and workers, now."""
         problems = [f"{name} is {state}" for name, state in self.client.health().items() if state != "healthy"]
-        silent = set(self.cluster.workers) - self.cluster.flower_workers()
-        return problems + [f"{name} does not answer Celery's ping" for name in sorted(silent)]
+        if self.cluster.flower_workers() < set(self.cluster.workers):
+            problems.append("Flower does not show every worker")
+        return problems + [f"{name} does not answer Celery's ping" for name in self.silent()]
+
+    def silent(self) -> list[str]:
+        """Return the workers that do not answer Celery's ping now. Flower would show them from memory."""
+        return self.machines.silent_workers(self.cluster.first("flower"), self.cluster.workers)
 
     def wait_until_healthy(self) -> list[str]:
         """Wait until every component and every worker is well; return what is not, when the time is over."""

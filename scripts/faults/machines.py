@@ -32,19 +32,22 @@ class Machines:
         return self._cluster.groups["all"]
 
     @staticmethod
-    def _root(*command: str, check: bool = True) -> str:
+    def _root(*command: str, check: bool = True, errors: bool = False) -> str:
         full = [*([] if os.geteuid() == 0 else ["sudo"]), *command]
         done = subprocess.run(full, capture_output=True, text=True, check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(full)}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        return done.stdout + (done.stderr if errors else "")
 
     def _podman(self, verb: str, name: str, *arguments: str) -> str:
         return self._root("podman", verb, *arguments, f"{self.prefix}-{name}")
 
-    def run(self, name: str, *command: str, check: bool = True) -> str:
-        """Run a command as root on a machine, whatever its network does; return what it printed."""
-        return self._root("podman", "exec", f"{self.prefix}-{name}", *command, check=check)
+    def run(self, name: str, *command: str, check: bool = True, errors: bool = False) -> str:
+        """Run a command as root on a machine, whatever its network does; return what it printed.
+
+        :param errors: whether that includes what it wrote to stderr.
+        """
+        return self._root("podman", "exec", f"{self.prefix}-{name}", *command, check=check, errors=errors)
 
     def shell(self, name: str, script: str, check: bool = True) -> str:
         """Run a shell script as root on a machine."""
@@ -132,6 +135,18 @@ class Machines:
         """Return the one active unit that matches a pattern."""
         listed = self.run(name, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", pattern)
         return listed.split()[0]
+
+    def silent_workers(self, name: str, workers: Sequence[str]) -> list[str]:
+        """Ping Celery workers from a host that has Flower; return those that do not answer within 3 s."""
+        said = self.run(
+            name,
+            *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", "--uid=airflow"),
+            *("--property=EnvironmentFile=/etc/airflow/secrets/flower.env", "/opt/airflow/current/bin/python"),
+            *("-m", "airflow_celery_cluster.worker_ping", "--timeout=3", *(f"celery@{worker}" for worker in workers)),
+            errors=True,
+            check=False,
+        )
+        return [worker for worker in workers if f"celery@{worker}" in said]
 
     # --- Disk ---------------------------------------------------------------------------------------------------------
     def fill_log_disk(self, name: str) -> None:

@@ -23,7 +23,7 @@ from testinfra.host import Host
 PROJECT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
-from airflow_client import AirflowClient, DagRun, TaskInstance, http, wait_for  # noqa: E402
+from airflow_client import AirflowClient, DagRun, TaskInstance  # noqa: E402
 from cluster_inventory import SECRETS, Cluster, ansible_program  # noqa: E402
 
 UNITS = ("airflow-*", "redis-server.service", "postgresql@*", "haproxy.service")
@@ -182,13 +182,6 @@ def restarted(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
 
 
-def flower_workers(cluster: Cluster) -> set[str]:
-    """Return the names of the workers that answer Flower now."""
-    status, text = http("GET", f"{cluster.flower_url}/api/workers?refresh=1", login=cluster.flower_login)
-    assert status == 200, text[:500]
-    return set(re.findall(r'"celery@([^"]+)": \{', text))
-
-
 @pytest.fixture(scope="session")
 def run_cluster_check(client: AirflowClient) -> Callable[..., list[TaskInstance]]:
     """Run tasks that record their host, and return them when they are done."""
@@ -203,32 +196,6 @@ def run_cluster_check(client: AirflowClient) -> Callable[..., list[TaskInstance]
         return [task for task in found if task.task_id == "record_host"]
 
     return run
-
-
-class Machines:
-    """Power switches of the local machines that the tests run on."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    def _podman(self, verb: str, name: str) -> None:
-        prefix = self._cluster.variables[self._cluster.first("control_plane")]["local_machines_prefix"]
-        command = ["podman", verb, f"{prefix}-{name}"]
-        subprocess.run(command if os.geteuid() == 0 else ["sudo", *command], check=True, capture_output=True)
-
-    def power_off(self, name: str) -> None:
-        """Cut the power: nothing gets a chance to say good-bye."""
-        self._podman("kill", name)
-
-    def power_on(self, name: str) -> None:
-        """Start the machine, and wait until it lets us in and has started its units."""
-        self._podman("start", name)
-
-        def up() -> bool:
-            state = open_host(self._cluster, name).run("systemctl is-system-running").stdout.strip()
-            return state in ("running", "degraded")
-
-        wait_for(up, what=f"{name} up", seconds=120, transient=(RuntimeError,))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from airflow_client import AirflowClient, TaskInstance, http, wait_for
 from cluster_inventory import Cluster
-from conftest import flower_workers
 
 RunClusterCheck = Callable[..., list[TaskInstance]]
 
@@ -37,7 +36,7 @@ def test_log_of_a_task_comes_from_its_worker(
 def test_flower_lists_every_worker(cluster: Cluster) -> None:
     workers = set(cluster.workers)
     seen = wait_for(
-        lambda: found if (found := flower_workers(cluster)) == workers else None,
+        lambda: found if (found := cluster.flower_workers()) == workers else None,
         what="every worker, and no other, in Flower",
         seconds=60,
     )
@@ -64,3 +63,11 @@ def test_get_stocks_is_there_and_imports(client: AirflowClient) -> None:
     dag = client.wait_for_dag("get_stocks", seconds=60)
     assert dag["max_active_tasks"] == 2
     assert dag["timetable_periodic"] is True
+
+
+def test_tasks_that_say_nothing_of_retries_have_some_with_backoff(client: AirflowClient) -> None:
+    for task in client.call("GET", "/dags/cluster_check/tasks")["tasks"]:
+        assert (task["retries"], task["retry_delay"]["seconds"], task["retry_exponential_backoff"]) == (3, 1, 2)
+    # What a task says itself stands.
+    for task in client.call("GET", "/dags/get_stocks/tasks")["tasks"]:
+        assert (task["retries"], task["retry_delay"]["seconds"], task["retry_exponential_backoff"]) == (3, 20, 0)

@@ -14,15 +14,14 @@ from airflow_client import AirflowClient, TaskInstance, wait_for
 from cluster_inventory import Cluster
 from conftest import (
     PROJECT,
-    Machines,
     Play,
-    flower_workers,
     open_host,
     play_on,
     playbook_command,
     playbook_environment,
     restarted,
 )
+from faults.machines import Machines
 from testinfra.host import Host
 
 Connect = Callable[[str], Host]
@@ -228,9 +227,13 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
 
 
 @pytest.fixture(scope="module")
-def larger(cluster: Cluster) -> Cluster:
-    """The cluster with one line more in its inventory."""
-    return Cluster.read(*cluster.inventories, cluster.inventories[-1].with_name("inventory-added"))
+def larger(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with one line more in its inventory. The added machine goes with these tests."""
+    found = Cluster.read(*cluster.inventories, cluster.inventories[-1].with_name("inventory-added"))
+    yield found
+    [added] = set(found.workers) - set(cluster.workers)
+    gone = ("--limit", added, "--extra-vars", "local_machines_state=absent")
+    play_on(found, *gone, book="playbooks/local_machines.yml").must_succeed()
 
 
 def test_a_worker_is_added_with_limit(
@@ -265,7 +268,7 @@ def test_a_dead_host_stops_nobody_and_is_named(larger: Cluster) -> None:
         assert "broken_off" not in line
 
     machines.power_on(dead)
-    wait_for(lambda: dead in flower_workers(larger), what=f"{dead} back in Flower", seconds=120)
+    wait_for(lambda: dead in larger.flower_workers(), what=f"{dead} back in Flower", seconds=120)
 
 
 GIT_DAG = """
