@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,10 +12,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from airflow_client import AirflowClient, ApiError, DagRun, TaskInstance, WaitTimeout, wait_for
-from cluster_inventory import Cluster
+from cluster_inventory import PROJECT, Cluster
 
-from faults import ledger
 from faults.machines import Machines
+
+sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
+
+import ledger  # noqa: E402
 
 DAG = "failover_load"
 # What a client sees of a cluster that something has just been done to.
