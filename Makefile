@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
 
-.PHONY: help setup machines demo destroy lint unit molecule test docs lock
+.PHONY: help setup machines demo destroy lint unit molecule test drill docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,6 +37,13 @@ molecule: setup ## Run the Molecule scenario `default` (DEBIAN=12 for Debian 12)
 test: lint unit ## Run every check and every Molecule scenario
 	scripts/molecule 13
 	scripts/molecule 12
+
+drill: setup ## Cut one of the demo's workers off the network, and report what became of its tasks
+	@for machine in control1 worker1 worker2; do \
+	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
+	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
+	done
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
 
 docs: setup ## Write docs/variables.md from the argument specs
 	$(BIN)/python scripts/document_variables.py

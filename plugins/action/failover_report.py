@@ -23,9 +23,17 @@ class ActionModule(ActionBase):
         required: dict[str, dict[str, Any]] = {
             name: {"type": kind, "required": True}
             for name, kind in {
-                **{"path": "path", "ledgers": "dict", "clocks": "dict", "worker": "str", "tasks": "int"},
-                **{"cut": "float", "healed": "float", "run_id": "str", "run_state": "str"},
-                **{"failover_seconds": "int", "retry_delay": "int"},
+                "path": "path",
+                "ledgers": "dict",
+                "clocks": "dict",
+                "worker": "str",
+                "tasks": "int",
+                "cut": "float",
+                "healed": "float",
+                "run_id": "str",
+                "run_state": "str",
+                "failover_seconds": "int",
+                "retry_delay": "int",
             }.items()
         }
         _, given = self.validate_argument_spec(argument_spec=required | {"back": {"type": "float"}})

@@ -104,8 +104,8 @@ def problems(drill: Drill) -> list[str]:
     for first, second in overlapping(drill.executions):
         seconds = min(first.last, second.last) - second.begin
         found.append(
-            f"OVERLAPPED: {first.task} ran twice at once for {seconds:.1f} s, on {first.host} (try {first.attempt}) and "
-            f"on {second.host} (try {second.attempt})"
+            f"OVERLAPPED: {first.task} ran twice at once for {seconds:.1f} s, on {first.host} (try {first.attempt}) "
+            f"and on {second.host} (try {second.attempt})"
         )
     what = moved(drill)
     if not what:
@@ -285,8 +285,9 @@ def timeline(drill: Drill) -> str:
     if drill.failover:
         x = at(drill.cut + drill.failover.seconds)
         parts.append(f'<line class="promise" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 10}" y2="{bottom}"/>')
-        # On a row of its own: it may stand close to the healing.
-        parts.append(f'<text class="middle soft" x="{x:.1f}" y="{TOP - 14}">promised</text>')
+        # On a row of its own and turned away from the healing, which may be close.
+        side, aside = ("soft", 5) if drill.healed < drill.cut + drill.failover.seconds else ("end soft", -5)
+        parts.append(f'<text class="{side}" x="{x + aside:.1f}" y="{TOP - 14}">promised</text>')
     for moment, word in ((drill.cut, "cut off"), (drill.healed, "healed")):
         x = at(moment)
         parts.append(f'<line class="edge" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 24}" y2="{bottom}"/>')
@@ -306,7 +307,9 @@ def timeline(drill: Drill) -> str:
                     f'<rect class="twice" x="{at(second.begin):.1f}" y="{y - 2}" width="{max(width, 3):.1f}" '
                     f'height="{BAR + 4}"><title>ran twice at once</title></rect>'
                 )
-    parts.append(f'<text class="middle soft" x="{(LEFT + WIDTH) / 2:.0f}" y="{bottom + 34}">seconds since the cut</text>')
+    parts.append(
+        f'<text class="middle soft" x="{(LEFT + WIDTH) / 2:.0f}" y="{bottom + 34}">seconds since the cut</text>'
+    )
     return "\n".join([*parts, "</svg>"])
 
 
@@ -314,9 +317,8 @@ def _bar(one: Execution, drill: Drill, at: Callable[[float], float], y: float, c
     begin, last = at(one.begin), at(one.last)
     width = max(last - begin, 3)
     how = "came to its end" if one.ended else "did not come to its end"
-    title = (
-        f"{one.task}, try {one.attempt} on {one.host}: {one.begin - drill.cut:.1f} to {one.last - drill.cut:.1f} s, {how}"
-    )
+    times = f"{one.begin - drill.cut:.1f} to {one.last - drill.cut:.1f} s"
+    title = f"{one.task}, try {one.attempt} on {one.host}: {times}, {how}"
     label = f"{one.host} · try {one.attempt}"
     if width < 7 * len(label):
         label = str(one.attempt) if width >= 14 else ""
@@ -324,7 +326,7 @@ def _bar(one: Execution, drill: Drill, at: Callable[[float], float], y: float, c
     drawn += f'height="{BAR}" rx="3"/>'
     if label:
         drawn += f'<text class="in" x="{begin + 6:.1f}" y="{y + BAR - 5}">{escape(label)}</text>'
-    return drawn + (_cross(last, y + BAR / 2) if not one.ended else "") + "</g>"
+    return drawn + (_cross(last + 9, y + BAR / 2) if not one.ended else "") + "</g>"
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -381,8 +383,9 @@ def html(drill: Drill) -> str:
 <section>
 <h2>Tasks that the cut interrupted</h2>
 <div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table></div>
-<p class="soft">Seconds since the cut, from the tasks' own ledgers on the workers' disks. A task beats twice a second: it may
-have stopped up to half a second later than its last beat. Times of different hosts agree to {drill.clock_error * 1000:.0f} ms.</p>
+<p class="soft">Seconds since the cut, from the tasks' own ledgers on the workers' disks. A task beats twice a second:
+it may have stopped up to half a second later than its last beat. Times of different hosts agree to
+{drill.clock_error * 1000:.0f} ms.</p>
 </section>
 </main>
 </body>

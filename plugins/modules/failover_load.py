@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,8 +25,8 @@ author: The airflow-celery-cluster maintainers
 description:
   - Runs on a host with an API server and speaks to it over loopback, so the controller needs SSH and nothing else.
   - >-
-    O(phase=check) wants every component of the cluster healthy. O(phase=start) starts the DAG C(failover_load) and returns
-    when each of its tasks runs, some of them on O(worker). O(phase=moved) returns when each of O(hit) runs
+    O(phase=check) wants every component of the cluster healthy. O(phase=start) starts the DAG C(failover_load) and
+    returns when each of its tasks runs, some of them on O(worker). O(phase=moved) returns when each of O(hit) runs
     on another worker or will not run again. O(phase=finish) returns when the DAG run is over.
   - A DAG that was paused is unpaused by O(phase=start), and paused again by O(phase=finish).
 options:
@@ -228,7 +229,7 @@ def start(api: Api, tasks: int, seconds: int, worker: str, timeout: float) -> di
         if hit:
             return {"run_id": run_id, "hit": hit, "running": dict(everywhere), "was_paused": was_paused}
         abandon(api, run_id)
-        wait(lambda run_id=run_id: over(run_id), f"run {run_id} ended", timeout)
+        wait(partial(over, run_id), f"run {run_id} ended", timeout)
     raise Late(f"none of {ATTEMPTS} runs of {tasks} tasks had one on {worker}; they ran on {sorted(everywhere)}")
 
 

@@ -10,8 +10,8 @@ short_description: Report what a failover drill found
 version_added: 0.2.0
 author: The airflow-celery-cluster maintainers
 description:
-  - Runs on the controller and connects to no host. Reads the ledgers that the tasks of C(failover_load) kept, counts and
-    measures, and writes a page of HTML that needs no other file.
+  - Runs on the controller and connects to no host. Reads the ledgers that the tasks of C(failover_load) kept, counts
+    and measures, and writes a page of HTML that needs no other file.
 options:
   path:
     description: Where the page is written. Its directory is made.

@@ -19,8 +19,8 @@ author: The airflow-celery-cluster maintainers
 description:
   - Adds an nftables table of its own that drops everything but loopback and the SSH connections of one client.
     The host's other rules are left alone, and no file is written.
-  - Before the cut, a systemd timer is started that deletes the table. The cut ends with that timer at the latest, whatever
-    becomes of the controller. A restart of the host ends it, too.
+  - Before the cut, a systemd timer is started that deletes the table. The cut ends with that timer at the latest,
+    whatever becomes of the controller. A restart of the host ends it, too.
   - What an earlier run left behind is removed first.
 options:
   state:

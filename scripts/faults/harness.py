@@ -18,7 +18,7 @@ from faults.machines import Machines
 
 sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
 
-import ledger  # noqa: E402
+import ledger
 
 DAG = "failover_load"
 # What a client sees of a cluster that something has just been done to.
