@@ -5,8 +5,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
+FAILOVER := -i ../molecule/default/inventory -i ../molecule/failover/inventory
 
-.PHONY: help setup machines demo destroy lint unit molecule test drill docs lock
+.PHONY: help setup machines demo drill destroy lint unit molecule test faults compare docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +23,13 @@ demo: machines ## Deploy a cluster on local machines and run a real DAG across i
 	$(BIN)/ansible-playbook $(LOCAL) site.yml
 	$(BIN)/python scripts/demo.py
 
+drill: setup ## Cut one of the demo's workers off the network, and report what became of its tasks
+	@for machine in control1 worker1 worker2; do \
+	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
+	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
+	done
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
+
 destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent
 
@@ -31,22 +39,27 @@ lint: setup ## Check style, types, syntax, the collection and the generated docs
 unit: setup ## Run the tests that need no machine
 	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
 
-molecule: setup ## Run the Molecule scenario `default` (DEBIAN=12 for Debian 12)
-	scripts/molecule $(or $(DEBIAN),13)
+molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, default failover)
+	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default failover)
 
 test: lint unit ## Run every check and every Molecule scenario
-	scripts/molecule 13
+	scripts/molecule 13 default failover
 	scripts/molecule 12
 
-drill: setup ## Cut one of the demo's workers off the network, and report what became of its tasks
-	@for machine in control1 worker1 worker2; do \
-	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
-	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
-	done
-	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
+faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours)
+	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
+	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5)
+	cd scripts && ../$(BIN)/python -m faults page
+	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
 
-docs: setup ## Write docs/variables.md from the argument specs
+compare: setup ## Lose a worker with our settings and with Airflow's own, and write docs/failover-comparison.md
+	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
+	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
+	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
+
+docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
 	$(BIN)/python scripts/document_variables.py
+	$(BIN)/python scripts/failover_plot.py
 
 lock: setup ## Resolve pyproject.toml anew (scripts/lock --upgrade for newer versions)
 	scripts/lock

@@ -1,4 +1,4 @@
-"""Run faults on a cluster of local machines: ``python -m faults list|run|page``."""
+"""Run faults on a cluster of local machines: ``python -m faults list|run|page|compare``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cluster_inventory import PROJECT, Cluster
 
 from faults import page
 from faults.catalogue import BY_NAME, FAULTS
+from faults.compare import compare
 from faults.harness import Result, run_fault
 
 RESULTS = PROJECT / "artifacts/faults.jsonl"
@@ -49,7 +50,7 @@ def run(inventories: list[Path], names: list[str], repetitions: int, results: Pa
 def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("command", choices=["list", "run", "page"])
+    parser.add_argument("command", choices=["list", "run", "page", "compare"])
     parser.add_argument("-i", "--inventory", type=Path, action="append", help="default: that of the demo")
     parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="FAULT", help="default: all")
     parser.add_argument("--repetitions", type=int, default=1, help="runs of each fault in the results (default 1)")
@@ -62,12 +63,12 @@ def main() -> int:
     if arguments.command == "page":
         page.write(read_results(arguments.results))
         return 0
-    names = arguments.only or list(BY_NAME)
-    return (
-        1
-        if run(arguments.inventory or [PROJECT / "inventory/local"], names, arguments.repetitions, arguments.results)
-        else 0
-    )
+    inventories = arguments.inventory or [PROJECT / "inventory/local"]
+    if arguments.command == "compare":
+        compare(Cluster.read(*inventories))
+        return 0
+    bad = run(inventories, arguments.only or list(BY_NAME), arguments.repetitions, arguments.results)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

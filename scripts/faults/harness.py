@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,13 +11,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from airflow_client import AirflowClient, ApiError, DagRun, TaskInstance, WaitTimeout, wait_for
-from cluster_inventory import PROJECT, Cluster
+from cluster_inventory import Cluster
 
+from faults import ledger
 from faults.machines import Machines
-
-sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
-
-import ledger
 
 DAG = "failover_load"
 # What a client sees of a cluster that something has just been done to.
@@ -124,7 +120,6 @@ class Fault:
     :param load: parameters of the DAG ``failover_load``.
     :param prepare: what has to be there before, such as a library on a machine.
     :param restore: takes back what ``prepare`` did.
-    :param short: whether it is one of those that ``make test`` runs.
     """
 
     name: str
@@ -135,7 +130,6 @@ class Fault:
     load: Mapping[str, object] = field(default_factory=lambda: {"tasks": 6, "seconds": 12})
     prepare: Callable[[Scene], None] | None = None
     restore: Callable[[Scene], None] | None = None
-    short: bool = False
 
 
 @dataclass
@@ -200,6 +194,19 @@ def check_next_run(scene: Scene, result: Result) -> None:
         result.problems.append(f"the next DAG run ended {run.state} with tries {sorted(tries)}")
 
 
+def strike(scene: Scene, fault: Fault) -> None:
+    """Inject a fault, and heal it when its time has come, whatever happens in between."""
+    scene.injected = time.monotonic()
+    try:
+        fault.inject(scene)
+        if fault.until:
+            until = fault.until
+            wait_for(lambda: until(scene), what=f"{fault.name}: time to heal", seconds=240, interval=0.5)
+    finally:
+        if fault.heal:
+            fault.heal(scene)
+
+
 def run_fault(cluster: Cluster, fault: Fault) -> Result:
     """Run one fault under load and return what came of it. Whatever happens, it is healed."""
     client = cluster.client()
@@ -214,25 +221,15 @@ def run_fault(cluster: Cluster, fault: Fault) -> Result:
     if before:
         result.problems += [f"before the fault: {problem}" for problem in before]
         return result
-    scene.begin_load(fault.load)
-    result.tasks = len(scene.tasks)
-    scene.injected = time.monotonic()
     try:
-        fault.inject(scene)
-        if fault.until:
-            until = fault.until
-            wait_for(lambda: until(scene), what=f"{fault.name}: time to heal", seconds=240, interval=0.5)
-    except (WaitTimeout, RuntimeError) as error:
-        result.problems.append(str(error))
-    finally:
-        if fault.heal:
-            fault.heal(scene)
-    try:
+        scene.begin_load(fault.load)
+        result.tasks = len(scene.tasks)
+        strike(scene, fault)
         run = scene.wait_for_run(scene.run_id, 300)
         result.problems += [f"after the fault: {problem}" for problem in scene.wait_until_healthy()]
         judge(scene, run, result)
         check_next_run(scene, result)
-    except WaitTimeout as error:
+    except (WaitTimeout, RuntimeError) as error:
         result.problems.append(str(error))
     finally:
         if fault.restore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from itertools import groupby
@@ -29,7 +30,7 @@ run counts as one with a problem.
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which this share of the values lies (nearest rank)."""
     ordered = sorted(values)
-    return ordered[max(0, min(len(ordered) - 1, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def row(name: str, what: str, results: Sequence[Result]) -> str:

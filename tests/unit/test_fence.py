@@ -156,6 +156,71 @@ def test_only_a_request_that_succeeded_renews(start: Start) -> None:
     keeper.release()
 
 
+class Refusal(Exception):
+    """An answer of the Execution API, as its client raises it."""
+
+    def __init__(self, status: int, detail: object = None) -> None:
+        super().__init__(status)
+        self.response = type("Response", (), {"status_code": status})()
+        self.detail = detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "given_away"),
+    [
+        (Refusal(404), True),
+        (Refusal(410), True),
+        (Refusal(409, {"reason": "running_elsewhere"}), True),
+        (Refusal(409, {"reason": "not_running", "current_state": "up_for_retry"}), True),
+        (Refusal(409, {"reason": "not_running", "current_state": "failed"}), False),
+        (Refusal(500), False),
+        (ConnectionError("refused"), False),
+    ],
+    ids=str,
+)
+def test_a_task_that_was_given_away_ends_at_once(start: Start, answer: Exception, given_away: bool) -> None:
+    task, _ = start(STUBBORN)
+    keeper = fence.Fence(60, 90)
+
+    def heartbeat(pid: int) -> None:
+        raise answer
+
+    keeper.renew(task.pid, time.monotonic())
+    with pytest.raises(type(answer)):
+        keeper.renewing(heartbeat)(task.pid)
+    assert (not alive(task.pid)) == given_away
+    task.kill()
+    task.wait()
+    keeper.release()
+
+
+def test_a_stopped_worker_ends_its_tasks(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "HAND_OVER_GRACE", 0.5)
+    # A worker, its supervisors, and their tasks: one that ends when told, one that does not.
+    supervisor = (
+        "import subprocess, sys, time; "
+        "task = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True); "
+        "task.wait(); time.sleep(60)"
+    )
+    worker, line = start(
+        "import subprocess, sys, time, psutil, os\n"
+        f"for code in ({COOPERATIVE!r}, {STUBBORN!r}):\n"
+        f"    subprocess.Popen([sys.executable, '-c', {supervisor!r}, code], stdout=subprocess.PIPE)\n"
+        "def tasks():\n"
+        "    found = [task.pid for child in psutil.Process().children() for task in child.children()]\n"
+        "    return [pid for pid in found if os.getpgid(pid) == pid]\n"
+        "while len(tasks()) < 2:\n"
+        "    time.sleep(0.05)\n"
+        "time.sleep(0.5)\n"
+        "print(*tasks(), flush=True)\n"
+        "time.sleep(60)"
+    )
+    tasks = [int(pid) for pid in line.split()]
+    assert list(fence.running_tasks(worker.pid)) == tasks
+    fence.hand_over(worker.pid)
+    assert not any(alive(pid) for pid in tasks)
+
+
 def test_a_request_of_another_shape_is_refused() -> None:
     def heartbeat(self: Any, id: str) -> None: ...
 

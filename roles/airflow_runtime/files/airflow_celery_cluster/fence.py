@@ -35,22 +35,75 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 # The kernel takes the process with the highest score when memory runs out: a task, never its supervisor or the worker.
 TASK_OOM_SCORE = "500"
+# Seconds from SIGTERM to SIGKILL for a task that may soon run elsewhere: less than a retry takes to start.
+GIVEN_AWAY_GRACE = 0.5
+# The same for a task whose worker is stopped.
+HAND_OVER_GRACE = 5.0
+# States of a task that will not run again by itself: Airflow's own, gentler way to end it is the right one then.
+FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+class TaskProcess:
+    """A running task: its process, which leads a process group, and what it has started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)  # names this process for good; its number may be given to another one
+        self._descendants: list[psutil.Process] = []
+
+    def close(self) -> None:
+        """Forget the process."""
+        os.close(self._pidfd)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the process has ended; return whether it has."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+
+    def terminate(self) -> None:
+        """Tell it to end: Airflow then calls ``on_kill``, and a task that is plain Python goes on."""
+        self._look()
+        self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and everything that it has started."""
+        self._look()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
+        self.kill_descendants()
+        self.wait(1)
+
+    def kill_descendants(self) -> None:
+        """End what it had started when it was told to end, sessions of their own (as BashOperator has) included."""
+        for process in self._descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _look(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._descendants = psutil.Process(self.pid).children(recursive=True)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
 
 class Lease:
     """The right of one task process to run.
 
-    :param pid: the task process; it leads a process group of its own.
+    :param pid: the task process.
     :param terminate_after: age in seconds at which the task is told to end.
     :param kill_after: age in seconds at which it is killed, with all its descendants.
     """
 
     def __init__(self, pid: int, terminate_after: float, kill_after: float) -> None:
         self.pid = pid
+        self._task = TaskProcess(pid)
         self._terminate_after = terminate_after
         self._kill_after = kill_after
         self._renewed = time.monotonic()
-        self._pidfd = os.pidfd_open(pid)  # names this process for good; its number may be given to another one
         self._thread = threading.Thread(target=self._watch, name=f"lease of {pid}", daemon=True)
         self._thread.start()
 
@@ -58,59 +111,37 @@ class Lease:
         """Take note of a heartbeat that was sent at ``moment`` (monotonic clock) and succeeded."""
         self._renewed = moment
 
+    def end(self) -> None:
+        """The task is not ours any more: end it, with just enough time to say so to something outside."""
+        log.error("Task process %d was given away: ending it", self.pid)
+        self._task.terminate()
+        if not self._task.wait(GIVEN_AWAY_GRACE):
+            self._task.kill()
+        self._task.kill_descendants()
+
     def join(self) -> None:
         """Wait for the watch to end, which it does as soon as the process has: nobody should fork beside a thread."""
         self._thread.join(timeout=5)
-
-    def _wait_for_exit(self, until: float) -> bool:
-        """Wait until the process has ended, or until a moment; return whether it has ended."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+        self._task.close()
 
     def _watch(self) -> None:
         told: float | None = None  # the renewal that ran out when the task was told to end
-        descendants: list[psutil.Process] = []
-        try:
-            while True:
-                renewed = self._renewed
-                due = self._kill_after if told == renewed else self._terminate_after
-                if self._wait_for_exit(renewed + due):
-                    # What it was told to end with it, and did not.
-                    self._kill(descendants)
-                    return
-                if self._renewed != renewed:
-                    continue
-                age = time.monotonic() - renewed
-                descendants = self._descendants()
-                if age >= self._kill_after:
-                    log.error("No heartbeat of task process %d for %.1f s: killing it", self.pid, age)
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-                    self._signal_group(signal.SIGKILL)
-                    self._kill(descendants)
-                    return
-                log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
-                self._signal_group(signal.SIGTERM)
-                told = renewed
-        finally:
-            os.close(self._pidfd)
-
-    def _descendants(self) -> list[psutil.Process]:
-        """Return what the task has started, in sessions of their own (as BashOperator does) included."""
-        try:
-            return list(psutil.Process(self.pid).children(recursive=True))
-        except psutil.NoSuchProcess:
-            return []
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def _kill(self, processes: list[psutil.Process]) -> None:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        while True:
+            renewed = self._renewed
+            due = self._kill_after if told == renewed else self._terminate_after
+            if self._task.wait(renewed + due - time.monotonic()):
+                self._task.kill_descendants()
+                return
+            if self._renewed != renewed:
+                continue
+            age = time.monotonic() - renewed
+            if age >= self._kill_after:
+                log.error("No heartbeat of task process %d for %.1f s: killing it", self.pid, age)
+                self._task.kill()
+                return
+            log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
+            self._task.terminate()
+            told = renewed
 
 
 class Fence:
@@ -126,6 +157,7 @@ class Fence:
     def renew(self, pid: int, moment: float) -> None:
         """Renew the lease of a task process, or give it its first one."""
         if self._lease is None or self._lease.pid != pid:
+            self.release()
             self._lease = Lease(pid, self._terminate_after, self._kill_after)
         self._lease.renew(moment)
 
@@ -148,7 +180,12 @@ class Fence:
         @functools.wraps(request)
         def renewing(*args: Any, **kwargs: Any) -> Any:
             sent = time.monotonic()
-            answer = request(*args, **kwargs)
+            try:
+                answer = request(*args, **kwargs)
+            except Exception as error:
+                if self._lease is not None and is_given_away(error):
+                    self._lease.end()
+                raise
             self.renew(signature.bind(*args, **kwargs).arguments["pid"], sent)
             return answer
 
@@ -188,9 +225,27 @@ def running_tasks(worker: int) -> Iterator[int]:
             yield from (task.pid for task in supervisor.children() if os.getpgid(task.pid) == task.pid)
 
 
+def is_given_away(error: Exception) -> bool:
+    """Return whether an answer of the Execution API says that this task may run elsewhere, now or soon."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 409:
+        detail = getattr(error, "detail", None)
+        return not (isinstance(detail, dict) and detail.get("current_state") in FINAL_STATES)
+    return status in (404, 410)
+
+
 def hand_over(worker: int) -> None:
-    """Tell every running task of a worker to end: its supervisor reports it, and it is retried on another worker."""
+    """End every running task of a worker: its supervisor reports it, and it is retried on another worker."""
+    tasks = []
     for pid in running_tasks(worker):
-        log.warning("The time to finish is over: telling task process %d to end", pid)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGTERM)
+            tasks.append(TaskProcess(pid))
+    for task in tasks:
+        log.warning("The time to finish is over: ending task process %d", task.pid)
+        task.terminate()
+    deadline = time.monotonic() + HAND_OVER_GRACE
+    for task in tasks:
+        if not task.wait(deadline - time.monotonic()):
+            task.kill()
+        task.kill_descendants()
+        task.close()

@@ -14,6 +14,7 @@ import sys
 import time
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
         try:
             if app.control.ping(destination=[arguments.worker], timeout=1.0):
                 return 0
-        except OSError as exception:  # kombu's OperationalError is one: the broker is not there (yet)
+        except (OSError, OperationalError) as exception:  # the broker is not there (yet)
             error = str(exception)
             time.sleep(0.5)  # paces the retries of a condition that has no event to wait for
     print(f"{arguments.worker} did not answer within {arguments.timeout:g} s: {error}", file=sys.stderr)

@@ -13,32 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Param, dag, get_current_context, task
-
-
-def note(ledger: str, entry: dict[str, Any], event: str) -> None:
-    """Append one line to the ledger, in one write: a process that is killed leaves whole lines only."""
-    now = {"event": event, "time": time.time(), "monotonic": time.monotonic(), "pid": os.getpid()}
-    descriptor = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(entry | now) + "\n").encode())
-    finally:
-        os.close(descriptor)
-
-
-def work(ledger: str, entry: dict[str, Any], seconds: float, beat: float) -> None:
-    """Write a begin, a beat every so often, and an end after some seconds."""
-    note(ledger, entry, "begin")
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(beat, left))
-        note(ledger, entry, "beat")
-    note(ledger, entry, "end")
+from airflow_celery_cluster.ledger import note, work
 
 
 def open_ledger(task_name: str) -> tuple[str, dict[str, Any]]:
@@ -109,8 +89,7 @@ def failover_load() -> None:
         if params["kind"] == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if params["kind"] == "child":
-            code = f"import json, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-            code += "from failover_load import work; work(*json.loads(sys.argv[1]))"
+            code = "import json, sys; from airflow_celery_cluster.ledger import work; work(*json.loads(sys.argv[1]))"
             arguments = json.dumps([ledger, entry, params["seconds"], params["beat"]])
             subprocess.run([sys.executable, "-c", code, arguments], check=True, start_new_session=True)
             return

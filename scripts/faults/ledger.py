@@ -1,0 +1,20 @@
+"""What the tasks of `failover_load` wrote down, as the failover drill reads it: plugins/module_utils/ledger.py."""
+
+from __future__ import annotations
+
+import sys
+
+from cluster_inventory import PROJECT
+
+sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
+
+from ledger import (
+    Execution,
+    interrupted,
+    lost,
+    overlapping,
+    read,
+    recovery_times,
+)
+
+__all__ = ["Execution", "interrupted", "lost", "overlapping", "read", "recovery_times"]
