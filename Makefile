@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
 FAILOVER := -i ../molecule/default/inventory -i ../molecule/failover/inventory
 
-.PHONY: help setup machines demo destroy lint unit molecule test faults compare docs lock
+.PHONY: help setup machines demo drill destroy lint unit molecule test faults compare docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +22,13 @@ demo: machines ## Deploy a cluster on local machines and run a real DAG across i
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/secrets.yml -e airflow_secrets_plaintext=true
 	$(BIN)/ansible-playbook $(LOCAL) site.yml
 	$(BIN)/python scripts/demo.py
+
+drill: setup ## Cut one of the demo's workers off the network, and report what became of its tasks
+	@for machine in control1 worker1 worker2; do \
+	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
+	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
+	done
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
 
 destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent

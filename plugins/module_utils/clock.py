@@ -21,3 +21,12 @@ def proven_offset(samples: list[tuple[float, float, float]]) -> float:
 def uncertainty(samples: list[tuple[float, float, float]]) -> float:
     """Return the width of the range that the samples leave, in seconds."""
     return min(host - before for before, host, _ in samples) - max(host - after for _, host, after in samples)
+
+
+def estimate(samples: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """Return the middle of the range that the samples leave, and half its width: the offset and how wrong it may be.
+
+    :param samples: (controller before, host, controller after), in seconds.
+    """
+    width = uncertainty(samples)
+    return max(host - after for _, host, after in samples) + width / 2, abs(width) / 2

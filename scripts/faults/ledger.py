@@ -1,83 +1,20 @@
-"""What the tasks of `failover_load` wrote down on their workers' disks, and what must be true of it."""
+"""What the tasks of `failover_load` wrote down, as the failover drill reads it: plugins/module_utils/ledger.py."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+import sys
 
-Clock = Literal["monotonic", "time"]
+from cluster_inventory import PROJECT
 
+sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
 
-@dataclass(frozen=True)
-class Execution:
-    """One execution of a task, from its first line to its last. Times are seconds of one clock.
+from ledger import (
+    Execution,
+    interrupted,
+    lost,
+    overlapping,
+    read,
+    recovery_times,
+)
 
-    :param ended: whether it came to its own end; otherwise ``last`` is the last sign of life.
-    """
-
-    task: str
-    attempt: int
-    host: str
-    begin: float
-    last: float
-    ended: bool
-
-    def overlaps(self, other: Execution) -> bool:
-        """Return whether both ran at the same moment."""
-        return self.task == other.task and self.begin < other.last and other.begin < self.last
-
-
-def read(lines: Iterable[str], clock: Clock = "monotonic") -> list[Execution]:
-    """Return the executions that ledgers tell of, oldest first.
-
-    :param lines: lines of all workers' ledgers of one DAG run, in any order. Half a line, the last one of a process
-        that lost its machine, is skipped.
-    :param clock: ``monotonic`` where all hosts share a kernel, as local machines do; ``time`` otherwise.
-    """
-    entries = defaultdict(list)
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        # A task that is deferred, or whose worker was restarted, is another process under the same number of try.
-        entries[entry["task"], entry["try"], entry["host"], entry["pid"]].append(entry)
-    found = []
-    for (task, attempt, host, _), notes in entries.items():
-        times = [note[clock] for note in notes]
-        ended = any(note["event"] == "end" for note in notes)
-        found.append(Execution(task, attempt, host, min(times), max(times), ended))
-    return sorted(found, key=lambda execution: (execution.begin, execution.task))
-
-
-def overlapping(executions: Sequence[Execution]) -> list[tuple[Execution, Execution]]:
-    """Return pairs of executions of the same task that ran at the same time."""
-    return [(first, second) for first, second in combinations(executions, 2) if first.overlaps(second)]
-
-
-def lost(executions: Sequence[Execution], tasks: Iterable[str]) -> list[str]:
-    """Return the tasks of which no execution came to its end."""
-    ended = {execution.task for execution in executions if execution.ended}
-    return [task for task in tasks if task not in ended]
-
-
-def interrupted(executions: Sequence[Execution]) -> list[Execution]:
-    """Return the executions that did not come to their end."""
-    return [execution for execution in executions if not execution.ended]
-
-
-def recovery_times(executions: Sequence[Execution], since: float) -> list[float]:
-    """Return, for each interrupted execution, the seconds from a moment until its task ran again.
-
-    :param since: moment of the fault, on the clock of the executions.
-    """
-    times = []
-    for broken in interrupted(executions):
-        later = [other.begin for other in executions if other.task == broken.task and other.begin > broken.last]
-        if later:
-            times.append(min(later) - since)
-    return times
+__all__ = ["Execution", "interrupted", "lost", "overlapping", "read", "recovery_times"]

@@ -1,0 +1,36 @@
+#!/usr/bin/python
+"""Documentation of an action plugin: see plugins/action/clock_offset.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: clock_offset
+short_description: Measure how far a host's clock is from the controller's
+version_added: 0.2.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Asks the host for its time over the open connection, some times, and takes what they all agree on.
+attributes:
+  action:
+    support: full
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Compare the clocks
+  airflow_celery.cluster.clock_offset:
+  register: clock
+"""
+
+RETURN = r"""
+offset:
+  description: Seconds by which the host is ahead of the controller.
+  returned: success
+  type: float
+uncertainty:
+  description: Seconds by which RV(offset) may be wrong.
+  returned: success
+  type: float
+"""
