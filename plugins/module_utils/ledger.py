@@ -10,6 +10,8 @@ from itertools import combinations
 from typing import Literal
 
 Clock = Literal["monotonic", "time"]
+# Seconds without a sign of life after which an execution stood still, and did not merely wait for a busy machine.
+STILL = 2.0
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Execution:
     """One execution of a task, from its first line to its last. Times are seconds of one clock.
 
     :param ended: whether it came to its own end; otherwise ``last`` is the last sign of life.
+    :param signs: moments of all of its lines, in order.
     """
 
     task: str
@@ -25,10 +28,35 @@ class Execution:
     begin: float
     last: float
     ended: bool
+    signs: tuple[float, ...] = ()
+
+    @property
+    def stretches(self) -> list[tuple[float, float]]:
+        """The times for which it ran: what lies between is time for which its whole machine stood still."""
+        found: list[tuple[float, float]] = []
+        for sign in self.signs or (self.begin, self.last):
+            if found and (sign - found[-1][1] <= STILL or not self.signs):
+                found[-1] = (found[-1][0], sign)
+            else:
+                found.append((sign, sign))
+        return found
 
     def overlaps(self, other: Execution) -> bool:
-        """Return whether both ran at the same moment."""
-        return self.task == other.task and self.begin < other.last and other.begin < self.last
+        """Return whether both ran at the same time, for as long as two signs of life in a row at least."""
+        return self.task == other.task and any(
+            min(mine[1], others[1]) > max(mine[0], others[0]) for mine in self.stretches for others in other.stretches
+        )
+
+    def woke_beside(self, other: Execution) -> bool:
+        """Return whether it left a single sign of life while the other ran.
+
+        A machine that stood still may get as far as that before its fence ends what it ran.
+        """
+        return self.task == other.task and any(
+            first == last and others[0] < first < others[1]
+            for first, last in self.stretches
+            for others in other.stretches
+        )
 
 
 def read(lines: Iterable[str], clock: Clock = "monotonic") -> list[Execution]:
@@ -48,15 +76,20 @@ def read(lines: Iterable[str], clock: Clock = "monotonic") -> list[Execution]:
         entries[entry["task"], entry["try"], entry["host"], entry["pid"]].append(entry)
     found = []
     for (task, attempt, host, _), notes in entries.items():
-        times = [note[clock] for note in notes]
+        times = sorted(note[clock] for note in notes)
         ended = any(note["event"] == "end" for note in notes)
-        found.append(Execution(task, attempt, host, min(times), max(times), ended))
+        found.append(Execution(task, attempt, host, times[0], times[-1], ended, tuple(times)))
     return sorted(found, key=lambda execution: (execution.begin, execution.task))
 
 
 def overlapping(executions: Sequence[Execution]) -> list[tuple[Execution, Execution]]:
     """Return pairs of executions of the same task that ran at the same time."""
     return [(first, second) for first, second in combinations(executions, 2) if first.overlaps(second)]
+
+
+def woken(executions: Sequence[Execution]) -> list[Execution]:
+    """Return the executions that left a single sign of life while another one of the same task ran."""
+    return [one for one in executions if any(one.woke_beside(other) for other in executions if other is not one)]
 
 
 def lost(executions: Sequence[Execution], tasks: Iterable[str]) -> list[str]:

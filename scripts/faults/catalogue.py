@@ -184,7 +184,8 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.freeze(scene.worker),
         until=Wait(FREEZE_SECONDS),
         heal=lambda scene: scene.machines.thaw(scene.worker),
-        load={"tasks": 6, "seconds": 25},
+        # Fine enough to see what a task does in the moment between thaw and fence.
+        load={"tasks": 6, "seconds": 25, "beat": 0.05},
     ),
     Fault(
         "cable-cut",

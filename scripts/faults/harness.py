@@ -145,6 +145,7 @@ class Result:
     :param interrupted: executions that did not come to their end.
     :param lost: tasks that never came to their end.
     :param overlapped: tasks of which two executions ran at the same time.
+    :param woken: tasks that left one more line when their machine, which had stood still, woke up.
     :param recovery: for each interrupted execution, the time from the fault until its task ran again.
     :param problems: everything that should not be, in words; empty when all is well.
     """
@@ -155,6 +156,7 @@ class Result:
     interrupted: int = 0
     lost: list[str] = field(default_factory=list)
     overlapped: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -176,6 +178,7 @@ def judge(scene: Scene, run: DagRun, result: Result) -> None:
     result.interrupted = len(ledger.interrupted(found))
     result.recovery = [round(seconds, 2) for seconds in ledger.recovery_times(found, scene.injected)]
     result.lost = ledger.lost(found, scene.tasks)
+    result.woken = [one.task for one in ledger.woken(found)]
     for first, second in ledger.overlapping(found):
         result.overlapped.append(first.task)
         result.problems.append(

@@ -15,6 +15,7 @@ from ledger import (
     overlapping,
     read,
     recovery_times,
+    woken,
 )
 
-__all__ = ["Execution", "interrupted", "lost", "overlapping", "read", "recovery_times"]
+__all__ = ["Execution", "interrupted", "lost", "overlapping", "read", "recovery_times", "woken"]

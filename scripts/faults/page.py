@@ -23,6 +23,8 @@ run counts as one with a problem.
 
 - **interrupted**: executions that did not come to their own end: their machine, worker or fence ended them.
 - **lost**: tasks that never came to an end. **overlapped**: tasks of which two executions ran at the same time.
+- **woken**: tasks that wrote one more line the moment their machine, which had stood still, went on; then its fence
+  ended them. No program can keep itself from being woken; this is as close as it gets.
 - **running again**: seconds from the fault until an interrupted task ran again, over all interrupted tasks of all runs.
 """
 
@@ -40,7 +42,8 @@ def row(name: str, what: str, results: Sequence[Result]) -> str:
     return (
         f"| {what} (`{name}`) | {len(results)} | {sum(result.tasks for result in results)} | "
         f"{sum(result.interrupted for result in results)} | {sum(len(result.lost) for result in results)} | "
-        f"{sum(len(result.overlapped) for result in results)} | {times} | "
+        f"{sum(len(result.overlapped) for result in results)} | {sum(len(result.woken) for result in results)} | "
+        f"{times} | "
         f"{sum(bool(result.problems) for result in results)} |"
     )
 
@@ -53,9 +56,9 @@ def text(results: Sequence[Result]) -> str:
     }
     lines = [
         HEAD,
-        "| fault | runs | tasks | interrupted | lost | overlapped | running again (median) | (95th percentile) "
+        "| fault | runs | tasks | interrupted | lost | overlapped | woken | running again (median) | (95th percentile) "
         "| runs with a problem |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(row(fault.name, fault.what, by_name[fault.name]) for fault in FAULTS if fault.name in by_name),
     ]
     problems = [f"- `{result.fault}` ({result.began}): {problem}" for result in results for problem in result.problems]

@@ -18,8 +18,8 @@ def lines(task: str, attempt: int, host: str, *events: tuple[str, float], pid: i
 
 
 DEAD = lines("load[0]", 1, "worker1", ("begin", 10), ("beat", 11), ("beat", 12), pid=7)
-RETRY = lines("load[0]", 2, "worker2", ("begin", 30), ("beat", 31), ("end", 40), pid=8)
-EARLY = lines("load[0]", 2, "worker2", ("begin", 11.5), ("beat", 13), ("end", 20), pid=8)
+RETRY = lines("load[0]", 2, "worker2", ("begin", 30), ("beat", 31), ("end", 32), pid=8)
+EARLY = lines("load[0]", 2, "worker2", ("begin", 11.5), ("beat", 13), ("end", 14), pid=8)
 WELL = lines("load[1]", 1, "worker2", ("begin", 10), ("end", 20), pid=9)
 
 
@@ -37,9 +37,17 @@ def test_two_executions_at_once_are_found() -> None:
 
 
 def test_a_frozen_execution_that_goes_on_is_found() -> None:
-    # One line after the thaw is enough: it ran while the other one did.
+    thawed = DEAD + lines("load[0]", 1, "worker1", ("beat", 35), ("beat", 35.1), pid=7)
+    found = ledger.read(thawed + lines("load[0]", 2, "worker2", *((("beat"), 30 + 0.5 * n) for n in range(21)), pid=8))
+    assert len(ledger.overlapping(found)) == 1
+
+
+def test_a_frozen_execution_that_woke_and_was_ended_is_told_apart() -> None:
     thawed = DEAD + lines("load[0]", 1, "worker1", ("beat", 35), pid=7)
-    assert len(ledger.overlapping(ledger.read(thawed + RETRY))) == 1
+    found = ledger.read(thawed + lines("load[0]", 2, "worker2", *((("beat"), 30 + 0.5 * n) for n in range(21)), pid=8))
+    assert ledger.overlapping(found) == []
+    assert [one.host for one in ledger.woken(found)] == ["worker1"]
+    assert ledger.woken(ledger.read(DEAD + RETRY)) == []
 
 
 def test_other_tasks_may_run_at_the_same_time() -> None:
@@ -59,7 +67,7 @@ def test_half_a_line_is_skipped() -> None:
 
 
 def test_the_same_try_in_another_process_is_another_execution() -> None:
-    again = lines("load[0]", 1, "worker1", ("begin", 11), ("end", 15), pid=70)
+    again = lines("load[0]", 1, "worker1", ("begin", 11), ("end", 12.5), pid=70)
     assert len(ledger.overlapping(ledger.read(DEAD + again))) == 1
 
 
@@ -73,7 +81,7 @@ def test_the_page_tells_what_went_wrong() -> None:
     good = Result("power-off", "2026-01-01", tasks=6, interrupted=2, recovery=[17.0, 18.0])
     bad = Result("power-off", "2026-01-02", tasks=6, lost=["load[3]"], problems=["load[3] never came to its end"])
     text = page.text([good, bad])
-    assert "(`power-off`) | 2 | 12 | 2 | 1 | 0 | 17.5 s | 18.0 s | 1 |" in text
+    assert "(`power-off`) | 2 | 12 | 2 | 1 | 0 | 0 | 17.5 s | 18.0 s | 1 |" in text
     assert "- `power-off` (2026-01-02): load[3] never came to its end" in text
 
 

@@ -22,6 +22,7 @@ import logging
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,8 @@ class TaskProcess:
 
     def kill(self) -> None:
         """End it and everything that it has started."""
+        # It must not do anything more while its descendants are looked up.
+        self._signal_group(signal.SIGSTOP)
         self._look()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -136,8 +139,8 @@ class Lease:
                 continue
             age = time.monotonic() - renewed
             if age >= self._kill_after:
-                log.error("No heartbeat of task process %d for %.1f s: killing it", self.pid, age)
                 self._task.kill()
+                log.error("No heartbeat of task process %d for %.1f s: it was killed", self.pid, age)
                 return
             log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
             self._task.terminate()
@@ -202,9 +205,13 @@ class Fence:
 def bind_tasks_to_supervisor() -> None:
     """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out."""
     supervisor = os.getpid()
+    # When a machine wakes up, the thread of the lease must not wait for the supervisor's own.
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def in_child() -> None:
+        sys.setswitchinterval(usual)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # the supervisor died in between, so its signal is never going to come
