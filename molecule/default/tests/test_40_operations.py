@@ -217,8 +217,9 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
 
     recap = play(*change).must_succeed()
     after = starts()
-    # The scheduler, because the slot more of the test before is gone again.
-    workers = {f"{worker}:airflow-worker" for worker in cluster.workers}
+    # The scheduler, because the slot more of the test before is gone again; the watchdog guards the same queues.
+    units = ("airflow-worker", "airflow-worker-watchdog")
+    workers = {f"{worker}:{unit}" for worker in cluster.workers for unit in units}
     assert restarted(before, after) == workers | {"control1:airflow-scheduler"}
     for worker in cluster.workers:
         line = connect(worker).check_output("systemctl show --property=ExecStart --value airflow-worker")
