@@ -16,7 +16,8 @@ from faults.machines import Machines
 PAGE = PROJECT / "docs/failover-comparison.md"
 # Airflow's own settings notice after 300 s and a little.
 PATIENCE = 480
-LOAD = {"tasks": 6, "seconds": 30}
+# No more tasks than one worker has slots: those of the lost one must not have to wait for a slot on the other.
+LOAD = {"tasks": 4, "seconds": 30}
 
 
 @dataclass(frozen=True)
