@@ -306,7 +306,8 @@ FAULTS: tuple[Fault, ...] = (
         "backlog",
         "ten times more tasks than slots, waiting longer than task_queued_timeout",
         inject=lambda scene: None,
-        load={"tasks": 80, "seconds": 12, "beat": 2},
+        # Sixteen slots, and one minute of task_queued_timeout.
+        load={"tasks": 160, "seconds": 12, "beat": 2},
     ),
 )
 # Those that `make test` runs, once each.
