@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
-FAILOVER := -i ../molecule/default/inventory -i ../molecule/failover/inventory
+FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
 
 .PHONY: help setup machines demo drill destroy lint unit molecule test faults compare docs lock
 
@@ -46,16 +46,18 @@ test: lint unit ## Run every check and every Molecule scenario
 	scripts/molecule 13 default failover
 	scripts/molecule 12
 
-faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours)
-	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
-	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5)
-	cd scripts && ../$(BIN)/python -m faults page
-	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
+faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
+faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours; DEBIAN=12)
+	$(BIN)/molecule converge --scenario-name failover
+	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5); \
+	    status=$$?; ../$(BIN)/python -m faults page; exit $$status
+	$(BIN)/molecule destroy --scenario-name failover
 
+compare: export MOLECULE_DEBIAN = 13
 compare: setup ## Lose a worker with our settings and with Airflow's own, and write docs/failover-comparison.md
-	MOLECULE_DEBIAN=13 $(BIN)/molecule converge --scenario-name failover
+	$(BIN)/molecule converge --scenario-name failover
 	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
-	MOLECULE_DEBIAN=13 $(BIN)/molecule destroy --scenario-name failover
+	$(BIN)/molecule destroy --scenario-name failover
 
 docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
 	$(BIN)/python scripts/document_variables.py

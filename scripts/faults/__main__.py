@@ -63,7 +63,8 @@ def main() -> int:
     if arguments.command == "page":
         page.write(read_results(arguments.results))
         return 0
-    inventories = arguments.inventory or [PROJECT / "inventory/local"]
+    # Ansible is run from the project's directory, wherever this was started.
+    inventories = [path.resolve() for path in arguments.inventory or []] or [PROJECT / "inventory/local"]
     if arguments.command == "compare":
         compare(Cluster.read(*inventories))
         return 0

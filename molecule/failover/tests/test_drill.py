@@ -118,6 +118,7 @@ def test_a_drill_that_is_killed_heals_by_itself_and_the_next_one_reports(cluster
     (page,) = tmp_path.glob("failover-drill-*.html")
     assert "<svg" in page.read_text()
     assert not cut_off(cluster, worker)
-    assert set(cluster.workers) == cluster.flower_workers()
+    # Flower may still show a worker that another scenario has taken away.
+    assert set(cluster.workers) <= cluster.flower_workers()
     # Its own are gone; what the killed one left is no concern of it.
     assert ledgers(cluster) == before
