@@ -47,6 +47,7 @@ test: lint unit ## Run every check and every Molecule scenario
 	scripts/molecule 12
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
+faults compare: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule-$(MOLECULE_DEBIAN)
 faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours; DEBIAN=12)
 	$(BIN)/molecule converge --scenario-name failover
 	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5); \
