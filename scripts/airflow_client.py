@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -11,6 +12,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
@@ -18,8 +21,12 @@ Found = TypeVar("Found")
 FINAL_RUN_STATES = frozenset({"success", "failed"})
 FINAL_TASK_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
-# The machines of a cluster are reached directly, whatever proxy leads to the internet.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+@lru_cache
+def _opener(ca_file: Path | None) -> urllib.request.OpenerDirector:
+    # The machines of a cluster are reached directly, whatever proxy leads to the internet.
+    context = ssl.create_default_context(cafile=ca_file)
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
 
 class ApiError(Exception):
@@ -75,8 +82,12 @@ def http(
     headers: dict[str, str] | None = None,
     login: tuple[str, str] | None = None,
     timeout: float = 30,
+    ca_file: Path | None = None,
 ) -> tuple[int, str]:
-    """Send one request; return status and text, whatever the status is."""
+    """Send one request; return status and text, whatever the status is.
+
+    ``ca_file`` holds the authorities that may sign the server's certificate (default: those of the system).
+    """
     headers = dict(headers or {})
     data = None
     if body is not None:
@@ -86,7 +97,7 @@ def http(
         headers["Authorization"] = "Basic " + b64encode(":".join(login).encode()).decode()
     request = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with _DIRECT.open(request, timeout=timeout) as answer:
+        with _opener(ca_file).open(request, timeout=timeout) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
@@ -139,8 +150,9 @@ def _moment(text: str | None) -> datetime | None:
 class AirflowClient:
     """Speaks to the API servers of a cluster as one user."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, ca_file: Path | None = None) -> None:
         self.url = url.rstrip("/")
+        self._ca_file = ca_file
         self._user = user
         self._password = password
         self._token: str | None = None
@@ -148,7 +160,7 @@ class AirflowClient:
     def token(self) -> str:
         """Log in, and return a token for the REST API."""
         body = {"username": self._user, "password": self._password}
-        status, text = http("POST", f"{self.url}/auth/token", body=body)
+        status, text = http("POST", f"{self.url}/auth/token", body=body, ca_file=self._ca_file)
         if status not in (200, 201):
             raise ApiError("POST", f"{self.url}/auth/token", status, text)
         return str(json.loads(text)["access_token"])
@@ -162,7 +174,7 @@ class AirflowClient:
             if fresh:
                 self._token = self.token()
             headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
-            status, text = http(method, url, body=body, headers=headers)
+            status, text = http(method, url, body=body, headers=headers, ca_file=self._ca_file)
             if status != 401:
                 break
         if status in (502, 503, 504):
@@ -182,7 +194,7 @@ class AirflowClient:
 
     def health(self) -> dict[str, str]:
         """Return each component's health: ``/monitor/health`` answers 200 even when one is unhealthy."""
-        status, text = http("GET", f"{self.url}/api/v2/monitor/health")
+        status, text = http("GET", f"{self.url}/api/v2/monitor/health", ca_file=self._ca_file)
         if status != 200:
             raise ApiError("GET", f"{self.url}/api/v2/monitor/health", status, text)
         return {name: str(part["status"]) for name, part in json.loads(text).items()}

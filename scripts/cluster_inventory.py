@@ -20,10 +20,12 @@ SECRETS = (
     "airflow_admin_password",
     "airflow_api_secret_key",
     "airflow_broker_password",
+    "airflow_ca_passphrase",
     "airflow_database_password",
     "airflow_fernet_key",
     "airflow_jwt_secret",
     "airflow_results_password",
+    "flower_broker_password",
     "flower_password",
 )
 # Variables that are read here, and what they are where the inventory is silent: the roles' defaults.
@@ -37,11 +39,14 @@ DEFAULTS: dict[str, Any] = {
     "ansible_ssh_common_args": "",
     "ansible_ssh_private_key_file": None,
     "ansible_user": None,
-    "flower_port": 5555,
+    "certificates_ca_file": "",
+    "certificates_dir": "",
     "flower_user": "flower",
-    "haproxy_port": 8080,
+    "haproxy_port": 443,
+    "inventory_dir": None,
     "local_machines_prefix": None,
     "postgres_port": 5432,
+    "postgres_results_port": 5433,
     "redis_port": 6379,
 }
 
@@ -147,16 +152,23 @@ class Cluster:
         return self.groups.get("airflow_worker", [])
 
     @property
+    def ca_file(self) -> Path:
+        """The authority that signed the certificates of the cluster."""
+        variables = self.variables[self.first("haproxy")]
+        own = Path(variables["certificates_dir"] or Path(variables["inventory_dir"]) / ".pki") / "ca.pem"
+        return Path(variables["certificates_ca_file"] or own)
+
+    @property
     def url(self) -> str:
         """The front door of the UI and the REST API."""
         host = self.first("haproxy")
-        return f"http://{self.address(host)}:{self.variables[host]['haproxy_port']}"
+        port = int(self.variables[host]["haproxy_port"])
+        return f"https://{self.address(host)}" + ("" if port == 443 else f":{port}")
 
     @property
     def flower_url(self) -> str:
-        """Flower's own page."""
-        host = self.first("flower")
-        return f"http://{self.address(host)}:{self.variables[host]['flower_port']}"
+        """Flower's pages."""
+        return f"{self.url}/flower"
 
     @property
     def admin(self) -> tuple[str, str]:
@@ -172,7 +184,7 @@ class Cluster:
 
     def client(self) -> AirflowClient:
         """Return a client that speaks as the admin."""
-        return AirflowClient(self.url, *self.admin)
+        return AirflowClient(self.url, *self.admin, self.ca_file)
 
     def host_of(self, hostname: str) -> str:
         """Return the inventory's name of the machine that Airflow calls ``hostname``."""
@@ -184,7 +196,7 @@ class Cluster:
     def flower_workers(self) -> set[str]:
         """Return the names of the workers that answer Flower now."""
         url = f"{self.flower_url}/api/workers?refresh=1"
-        status, text = http("GET", url, login=self.flower_login)
+        status, text = http("GET", url, login=self.flower_login, ca_file=self.ca_file)
         if status != 200:
             raise ApiError("GET", url, status, text)
         return set(re.findall(r'"celery@([^"]+)": \{', text))

@@ -29,6 +29,11 @@ def networks(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) ->
     return list(dict.fromkeys(found))
 
 
+def subject_alt_names(names: Iterable[str]) -> list[str]:
+    """Return names and IP addresses as the alternative names of a certificate, each once."""
+    return list(dict.fromkeys(f"{'IP' if _is_ip(name) else 'DNS'}:{name}" for name in map(str, names)))
+
+
 def _is_ip(text: str) -> bool:
     try:
         ip_address(text)
@@ -39,12 +44,12 @@ def _is_ip(text: str) -> bool:
 
 def api_servers(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], first_port: int, instances: int, local: bool
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """Return the API server processes as HAProxy's servers."""
     names = list(hosts)
     reached = ["127.0.0.1"] * len(names) if local else addresses(names, hostvars)
     return [
-        {"name": f"{host}-{port}", "address": f"{address}:{port}"}
+        {"name": f"{host}-{port}", "address": f"{address}:{port}", "host": host, "tls": not local}
         for host, address in zip(names, reached, strict=True)
         for port in range(int(first_port), int(first_port) + int(instances))
     ]
@@ -87,6 +92,7 @@ class FilterModule:
             "failover_config": failover_config,
             "for_process": for_process,
             "networks": networks,
+            "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
             "worker_slots": worker_slots,
         }

@@ -43,13 +43,15 @@ SINGLE_HOST_GROUPS = ("postgres", "redis")
 SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 
 # --- Variables --------------------------------------------------------------------------------------------------------
-PREFIXES = ("airflow_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
+PREFIXES = ("airflow_", "certificates_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
+    "haproxy_flower": "set flower_port and flower_bind instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
-    "redis_password": "set airflow_broker_password instead",
+    "postgres_cluster": "it is set for each of the two database clusters",
+    "redis_users": "set airflow_broker_password and flower_broker_password instead",
 }
 # One host would look for the other at the wrong port, or run another release, if these differed.
 SAME_EVERYWHERE = (
@@ -67,7 +69,9 @@ SAME_EVERYWHERE = (
     "airflow_worker_log_port",
     "airflow_runtime_extra_requirements",
     "haproxy_port",
+    "haproxy_redirect_port",
     "postgres_port",
+    "postgres_results_port",
     "redis_port",
 )
 
@@ -89,8 +93,10 @@ class Listener:
 
 LISTENERS = (
     Listener("postgres", "postgres_port", ("postgresql@*.service", "postgresql.service")),
+    Listener("postgres", "postgres_results_port", ("postgresql@*.service", "postgresql.service")),
     Listener("redis", "redis_port", ("redis-server.service", "redis-server@*.service")),
     Listener("haproxy", "haproxy_port", ("haproxy.service",)),
+    Listener("haproxy", "haproxy_redirect_port", ("haproxy.service",)),
     Listener(
         "airflow_api_server",
         "airflow_api_server_first_port",
@@ -123,7 +129,7 @@ class Endpoint:
 _METADATA_CLIENTS = frozenset({"airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer"})
 ENDPOINTS = (
     Endpoint("airflow_database_url", "postgres", "postgres_port", _METADATA_CLIENTS),
-    Endpoint("airflow_result_backend", "postgres", "postgres_port", frozenset({"airflow_scheduler", "airflow_worker"})),
+    Endpoint("airflow_result_backend", "postgres", "postgres_results_port", frozenset({"airflow_scheduler", "airflow_worker"})),
     Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
     Endpoint("airflow_execution_api_url", "haproxy", "haproxy_port", frozenset({"airflow_worker"})),
 )
@@ -244,15 +250,22 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_worker_start_timeout": _SECONDS,
     "airflow_worker_stop_timeout": _SECONDS,
     "airflow_worker_watchdog_timeout": Between(8, 3600, "(seconds)"),
+    "certificates_ca_days": Between(1, 36_500, "(days)"),
+    "certificates_days": Between(1, 36_500, "(days)"),
+    "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
+    "certificates_renew_days": Between(0, 36_500, "(days)"),
     "flower_bind": _BIND,
     "flower_port": _PORT,
     "flower_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
     "haproxy_bind": _BIND,
+    "haproxy_login_failures": Between(1, 100_000),
     "haproxy_port": Between(1, 65535),
+    "haproxy_redirect_port": Between(1, 65535),
     "haproxy_server_timeout": _SECONDS,
     "postgres_listen_addresses": _BIND,
     "postgres_max_connections": Between(20, 262_143),
     "postgres_port": _PORT,
+    "postgres_results_port": _PORT,
     "preflight_connect_timeout": Between(1, 300, "(seconds)"),
     "preflight_max_clock_offset": Between(1, 3600, "(seconds)"),
     "preflight_min_disk_mb": Between(0, 10**9, "(MB)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -39,6 +40,9 @@ options:
     description: Where an API server listens.
     type: str
     required: true
+  ca_file:
+    description: PEM file with the authorities that may sign the certificate of an C(https) O(url).
+    type: path
   user:
     description: User of the REST API.
     type: str
@@ -128,11 +132,12 @@ class Late(Exception):
 class Api:
     """The few requests that a drill makes."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, ca_file: str | None) -> None:
         self._url = url.rstrip("/")
         self._login = {"username": user, "password": password}
         self._token = ""
-        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+        tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls).open
 
     def _send(self, method: str, path: str, body: object = None) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
@@ -256,6 +261,7 @@ def main() -> None:
         argument_spec={
             "phase": {"type": "str", "choices": ["check", "start", "moved", "finish"], "required": True},
             "url": {"type": "str", "required": True},
+            "ca_file": {"type": "path"},
             "user": {"type": "str"},
             "password": {"type": "str", "no_log": True},
             "worker": {"type": "str"},
@@ -273,7 +279,7 @@ def main() -> None:
         ],
     )
     given = module.params
-    api = Api(given["url"], given["user"] or "", given["password"] or "")
+    api = Api(given["url"], given["user"] or "", given["password"] or "", given["ca_file"])
     phase, run_id, timeout = given["phase"], given["run_id"], given["timeout"]
     result: dict[str, Any] = {"changed": phase in ("start", "finish")}
     try:

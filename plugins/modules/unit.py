@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -43,6 +44,9 @@ options:
       - URL that answers 200 when the service is healthy. The module returns when it does.
       - Without it, the module returns as soon as systemd calls the unit active.
     type: str
+  health_ca_file:
+    description: PEM file with the authorities that may sign the certificate of an C(https) O(health_url).
+    type: path
   health_timeout:
     description:
       - Seconds to wait for O(health_url). A unit that keeps falling over fails earlier, with the end of its journal.
@@ -110,9 +114,10 @@ def plan(state: dict[str, str], files: list[str], reload_files: list[str]) -> tu
     return [*actions, *(["reload"] if newer else [])], newer
 
 
-def answers(url: str) -> bool:
+def answers(url: str, ca_file: str | None = None) -> bool:
     """Return whether a URL answers 200 now. No proxy: it is this host that is asked."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    context = ssl.create_default_context(cafile=ca_file)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(url, timeout=5) as response:
             return bool(response.status == 200)
@@ -127,6 +132,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "reload_files": {"type": "list", "elements": "path", "default": []},
             "health_url": {"type": "str"},
+            "health_ca_file": {"type": "path"},
             "health_timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -146,7 +152,7 @@ def main() -> None:
     def wait_until_healthy(url: str, seconds: int) -> None:
         deadline = time.monotonic() + seconds
         falls_before = int(show()["NRestarts"])
-        while not answers(url):
+        while not answers(url, module.params["health_ca_file"]):
             state = show()
             falls = int(state["NRestarts"]) - falls_before
             if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
