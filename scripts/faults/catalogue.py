@@ -9,6 +9,8 @@ from faults.machines import Direction
 
 FREEZE_SECONDS = 60
 CLOCK_JUMP_SECONDS = 60
+# A control node that boots needs about so long until its API servers answer.
+API_AWAY_SECONDS = 60
 # Long enough for every task to be running when the service goes and when it comes back.
 STEADY = {"tasks": 6, "seconds": 12}
 # Long enough for the fence to find the tasks still running.
@@ -138,6 +140,12 @@ def both(scene: Scene) -> None:
     """A worker loses its power, and at the same moment the scheduler is killed."""
     scene.machines.power_off(scene.worker)
     scene.machines.kill_unit(*unit(scene, "scheduler"))
+
+
+def api_servers(scene: Scene, verb: str) -> None:
+    """Stop or start every API server of the cluster."""
+    for host in scene.cluster.groups["airflow_api_server"]:
+        scene.machines.run(host, "systemctl", verb, "airflow-api-server@8081", "airflow-api-server@8082")
 
 
 def answers_again(scene: Scene) -> bool:
@@ -299,6 +307,14 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.kill_unit(
             scene.cluster.first("airflow_api_server"), *(f"airflow-api-server@{port}" for port in (8081, 8082))
         ),
+    ),
+    Fault(
+        "api-servers-away",
+        f"both API servers are stopped for {API_AWAY_SECONDS} s",
+        inject=lambda scene: api_servers(scene, "stop"),
+        until=Wait(API_AWAY_SECONDS),
+        heal=lambda scene: api_servers(scene, "start"),
+        load=LONG,
     ),
     *(kill_service(service) for service in SERVICES),
     *(restart_service(service) for service in SERVICES),

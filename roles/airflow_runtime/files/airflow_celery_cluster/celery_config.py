@@ -5,6 +5,7 @@
 The settings are Airflow's own; what is added hangs on Celery's signals:
 
 - each running task holds a lease (see ``fence``);
+- a task begins when the Execution API answers, and spends no try on one that does not;
 - a task dies with its supervisor;
 - a worker that is stopped hands over what does not end in time, shortly before systemd kills it.
 """
@@ -17,11 +18,15 @@ from typing import Any
 
 from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
-from celery.signals import task_postrun, worker_init, worker_process_init, worker_shutting_down
+from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import fence
+from airflow_celery_cluster import execution_api, fence
 
 CONFIG = DEFAULT_CELERY_CONFIG
+
+# When a task has been queued for ``task_queued_timeout``, the scheduler queues it anew and its token is worth nothing.
+# A task that waits for the Execution API must have begun, or failed, before that.
+QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
 
@@ -41,6 +46,13 @@ def install_fence(**_: Any) -> None:
 def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
     fence.bind_tasks_to_supervisor()
+
+
+@task_prerun.connect
+def wait_for_execution_api(**_: Any) -> None:
+    """In the process of the pool that is about to run a task."""
+    seconds = conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN
+    execution_api.wait(conf.get("core", "execution_api_server_url"), max(seconds, 0.0))
 
 
 @task_postrun.connect
