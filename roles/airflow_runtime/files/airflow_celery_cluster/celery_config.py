@@ -4,6 +4,7 @@
 
 The settings are Airflow's own; what is added hangs on Celery's signals:
 
+- the worker's processes, which hold the broker's password, show their memory to no other process, a task for one;
 - each running task holds a lease (see ``fence``);
 - a task dies with its supervisor;
 - a worker that is stopped hands over what does not end in time, shortly before systemd kills it.
@@ -19,7 +20,7 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import fence
+from airflow_celery_cluster import fence, memory
 
 CONFIG = DEFAULT_CELERY_CONFIG
 
@@ -31,6 +32,7 @@ def install_fence(**_: Any) -> None:
     """Put up the fence before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
     global _fence
     try:
+        memory.show(False)
         _fence = fence.Fence(conf.getfloat("failover", "terminate_after"), conf.getfloat("failover", "kill_after"))
         _fence.install()
     except Exception as error:
