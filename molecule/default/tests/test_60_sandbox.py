@@ -97,17 +97,17 @@ def sandbox_probe():
     def usual_work():
         """What tasks usually do: files at home and in the cache, a pool of processes, code made at run time."""
         import mmap
-        import multiprocessing
         from pathlib import Path
 
         for folder in (Path.home(), Path(os.environ["XDG_CACHE_HOME"]), Path.cwd()):
             (folder / "probe").write_text("x")
             (folder / "probe").unlink()
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            squares = pool.map(int.bit_length, [1, 2, 4])
+        # In a program of its own: Celery's processes, and so tasks, may not have children of multiprocessing.
+        code = "import multiprocessing as m; print(m.get_context('fork').Pool(2).map(int.bit_length, [1, 2, 4]))"
+        answer = subprocess.check_output(["python3", "-c", code], text=True)
         mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
         os.nice(1)
-        return squares
+        return answer
 
     forbidden()
     processes()
@@ -209,14 +209,16 @@ def test_a_task_is_refused(probed: dict[str, Any]) -> None:
 
 def test_a_task_reads_no_memory_of_the_worker(probed: dict[str, Any]) -> None:
     found: dict[str, list[str]] = probed["processes"]["found"]
-    for program in ("airflow_celery_cluster.worker_watchdog", "celeryd: celery@"):
+    for program in ("airflow_celery_cluster.worker_watchdog", "celeryd: celery@", "serve-logs"):
         assert [path for path, (command, _) in found.items() if program in command], (program, found)
     assert f"/proc/{probed['processes']['parent']}/environ" in found
     # What another task has executed is that task's, and holds no secret of the worker: see the next test.
-    shown = {
-        path: said for path, said in found.items() if said[1] not in ("PermissionError", "OSError", "FileNotFoundError")
-    }
-    assert {path: said for path, said in shown.items() if "celeryd" in said[0] or "watchdog" in said[0]} == {}
+    shown = {path: said for path, said in found.items() if said[1] not in ("PermissionError", "FileNotFoundError")}
+    assert {
+        path: said
+        for path, said in shown.items()
+        if any(word in said[0] for word in ("celeryd", "watchdog", "serve-logs", "supervisor"))
+    } == {}
 
 
 def test_a_task_inherits_no_secret_of_the_worker(probed: dict[str, Any], secrets: dict[str, str]) -> None:
@@ -231,4 +233,4 @@ def test_a_task_inherits_no_secret_of_the_worker(probed: dict[str, Any], secrets
 def test_tasks_do_what_they_usually_do(probed: dict[str, Any]) -> None:
     assert probed["bash"] == "airflow-worker"
     assert probed["virtualenv"].strip() == "True"
-    assert probed["usual_work"] == [1, 2, 3]
+    assert probed["usual_work"].strip() == "[1, 2, 3]"

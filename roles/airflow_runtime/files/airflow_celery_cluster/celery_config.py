@@ -13,6 +13,7 @@ The settings are Airflow's own; what is added hangs on Celery's signals:
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -26,13 +27,16 @@ CONFIG = DEFAULT_CELERY_CONFIG
 
 _fence: fence.Fence | None = None
 
+# Not only when the worker begins: Airflow forks its log server between this import and that.
+if sys.argv[1:3] == ["celery", "worker"]:
+    memory.show(False)
+
 
 @worker_init.connect
 def install_fence(**_: Any) -> None:
     """Put up the fence before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
     global _fence
     try:
-        memory.show(False)
         _fence = fence.Fence(conf.getfloat("failover", "terminate_after"), conf.getfloat("failover", "kill_after"))
         _fence.install()
     except Exception as error:
