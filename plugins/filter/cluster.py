@@ -71,6 +71,18 @@ def environment_file(variables: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unit_settings(settings: Mapping[str, Any]) -> str:
+    """Return the lines of a systemd unit for these settings.
+
+    True and False become ``yes`` and ``no``, a list one line for each of its values, and None leaves the setting out.
+    """
+    lines = []
+    for name, value in settings.items():
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        lines += [f"{name}={({True: 'yes', False: 'no'}[one]) if isinstance(one, bool) else one}" for one in values]
+    return "".join(line + "\n" for line in lines)
+
+
 def failover_config(seconds: int, retry_delay: int) -> dict[str, dict[str, Any]]:
     """Return the settings that keep the promise of running a lost worker's tasks elsewhere within some seconds."""
     return Failover(int(seconds), int(retry_delay)).config()
@@ -89,6 +101,7 @@ class FilterModule:
             "addresses": addresses,
             "api_servers": api_servers,
             "environment_file": environment_file,
+            "unit_settings": unit_settings,
             "failover_config": failover_config,
             "for_process": for_process,
             "networks": networks,

@@ -235,7 +235,9 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_triggerer_capacity": _COUNT,
     "airflow_triggerer_log_port": _PORT,
     "airflow_triggerer_stop_timeout": _SECONDS,
-    "airflow_user": Matches(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "the name of a system user other than root"),
+    "airflow_user": Matches(
+        r"(?!root$)[a-z_][a-z0-9_-]{0,16}", "the name of a system user other than root, 17 characters at most"
+    ),
     "airflow_visibility_timeout": Between(60, 10 * 365 * 24 * 3600, "(seconds)"),
     "airflow_web_url": Matches(_HTTP, "an http(s) URL"),
     "airflow_worker_concurrency": Between(1, 1000),

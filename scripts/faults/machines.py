@@ -140,9 +140,8 @@ class Machines:
         """Ping Celery workers from a host that has Flower; return those that do not answer within 3 s."""
         said = self.run(
             name,
-            *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", "--uid=airflow"),
-            *("--property=EnvironmentFile=/etc/airflow/secrets/flower.env", "/opt/airflow/current/bin/python"),
-            *("-m", "airflow_celery_cluster.worker_ping", "--timeout=3", *(f"celery@{worker}" for worker in workers)),
+            *("/usr/local/sbin/airflow-run", "flower", "airflow_celery_cluster.worker_ping", "--timeout=3"),
+            *(f"celery@{worker}" for worker in workers),
             errors=True,
             check=False,
         )
@@ -153,7 +152,7 @@ class Machines:
         """Give the logs a small file system of their own, and fill it to the last byte."""
         self.shell(
             name,
-            f"mount -t tmpfs -o size=24m,mode=0755 tmpfs {LOGS}; chown airflow:airflow {LOGS}; "
+            f"mount -t tmpfs -o size=24m,mode=0755 tmpfs {LOGS}; chown airflow-worker:airflow {LOGS}; "
             f"dd if=/dev/zero of={LOGS}/full bs=64k 2>/dev/null || true",
         )
 

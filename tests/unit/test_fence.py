@@ -99,7 +99,8 @@ def test_the_lease_counts_from_the_moment_the_heartbeat_was_sent(start: Start) -
 def test_a_worker_that_wakes_up_kills_at_once(start: Start) -> None:
     task, _ = start(STUBBORN)
     code = (
-        f"import sys, time; sys.path.insert(0, {str(SOURCE.parent)!r}); import fence; "
+        f"import sys, time; sys.path.insert(0, {str(SOURCE.parents[1])!r}); "
+        "from airflow_celery_cluster import fence; "
         f"lease = fence.Lease({task.pid}, 1, 2); print('up', flush=True); lease.join(); time.sleep(60)"
     )
     supervisor, _ = start(code)
@@ -236,7 +237,8 @@ def test_a_fence_that_makes_no_sense_is_refused(terminate: float, kill: float) -
 
 def test_a_task_dies_with_its_supervisor(start: Start) -> None:
     code = (
-        f"import os, sys, time; sys.path.insert(0, {str(SOURCE.parent)!r}); import fence; "
+        f"import os, sys, time; sys.path.insert(0, {str(SOURCE.parents[1])!r}); "
+        "from airflow_celery_cluster import fence; "
         "fence.bind_tasks_to_supervisor(); pid = os.fork(); "
         "print(pid, flush=True) if pid else None; time.sleep(60)"
     )
@@ -253,3 +255,18 @@ def test_a_task_dies_with_its_supervisor(start: Start) -> None:
     while alive(task) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(task)
+
+
+def test_a_task_has_no_secrets_of_its_worker_and_hides_its_memory(start: Start) -> None:
+    code = (
+        f"import ctypes, os, sys, time; sys.path.insert(0, {str(SOURCE.parents[1])!r}); "
+        "from airflow_celery_cluster import fence, memory; memory.show(False); "
+        "os.environ.update({name: 'secret' for name in fence.WORKER_SECRETS}); fence.bind_tasks_to_supervisor()\n"
+        "if os.fork() == 0:\n"
+        "    held = sum(name in os.environ for name in fence.WORKER_SECRETS)\n"
+        "    dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\n"  # PR_GET_DUMPABLE
+        "    print(held, dumpable, open('/proc/self/oom_score_adj').read(), flush=True)\n"
+        "time.sleep(60)"
+    )
+    _, line = start(code)
+    assert line.split() == ["0", "0", fence.TASK_OOM_SCORE]

@@ -52,6 +52,19 @@ def test_an_environment_file_gives_back_what_went_in(tmp_path: Path) -> None:
     assert shell.stdout == value
 
 
+def test_unit_settings() -> None:
+    settings = {
+        "PrivateTmp": True,
+        "ProtectHome": False,
+        "UMask": "0077",
+        "ReadWritePaths": ["/a", "/b"],
+        "X": None,
+        "Y": "",
+    }
+    expected = "PrivateTmp=yes\nProtectHome=no\nUMask=0077\nReadWritePaths=/a\nReadWritePaths=/b\nY=\n"
+    assert cluster.unit_settings(settings) == expected
+
+
 def test_every_filter_is_documented() -> None:
     folder = Path(cluster.__file__).parent
     for name in cluster.FilterModule().filters():

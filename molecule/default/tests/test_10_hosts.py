@@ -105,7 +105,8 @@ def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, nam
         shown = properties(host, unit)
         assert shown["KillMode"] == "mixed"
         assert shown["Restart"] == "always"
-        assert shown["User"] == "airflow"
+        assert shown["User"] == ("airflow-worker" if process == "worker-watchdog" else f"airflow-{process}")
+        assert shown["Group"] == "airflow"
         assert re.search(r"path=/opt/airflow/releases/[^/ ]+/bin/python ", shown["ExecStart"]), shown["ExecStart"]
         assert "/bin/sh" not in shown["ExecStart"]
         assert "bash" not in shown["ExecStart"]
@@ -141,7 +142,7 @@ def test_configuration_is_readable_and_secrets_are_roots(
     for process in processes:
         if process != "worker-watchdog":  # it is no part of Airflow, and reads none of its settings
             config = host.file(f"/etc/airflow/{process}/airflow.cfg")
-            assert (config.user, config.group, config.mode) == ("root", "airflow", 0o640)
+            assert (config.user, config.group, config.mode) == (f"airflow-{process}", "root", 0o400)
             assert not [secret for secret, value in secrets.items() if value in config.content_string]
         secret_file = host.file(f"/etc/airflow/secrets/{process}.env")
         assert (secret_file.user, secret_file.group, secret_file.mode) == ("root", "root", 0o600)
@@ -152,17 +153,24 @@ def test_configuration_is_readable_and_secrets_are_roots(
         assert files == {f"{process}.env" for process in processes}
 
 
-def test_airflow_user_cannot_log_in(connect: Connect, name: str) -> None:
-    user = connect(name).user("airflow")
-    assert user.exists
-    assert user.shell == "/usr/sbin/nologin"
-    assert user.home == "/var/lib/airflow"
-    assert user.uid < 1000
+def test_airflow_users_cannot_log_in(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    homes = {f"airflow-{process}": f"/var/lib/airflow/{process}" for process in processes_of(cluster, name)}
+    homes.pop("airflow-worker-watchdog", None)  # the worker's user
+    for account, home in (homes | {"airflow": "/var/lib/airflow"}).items():
+        user = host.user(account)
+        assert user.exists, account
+        assert user.group == "airflow"
+        assert user.shell == "/usr/sbin/nologin"
+        assert user.home == home
+        assert user.uid < 1000
 
 
 def test_nobody_but_root_can_change_what_airflow_runs(connect: Connect, name: str) -> None:
     found = connect(name).check_output(
-        r"find /opt/airflow /etc/airflow -xdev \( -not -user root -o -perm /022 \) -not -type l -print -quit"
+        # A process may own its airflow.cfg, as /etc is read-only to it.
+        r"find /opt/airflow /etc/airflow -xdev \( -not -user root -not -path '/etc/airflow/*/airflow.cfg'"
+        r" -o -perm /022 \) -not -type l -print -quit"
     )
     assert found == ""
 

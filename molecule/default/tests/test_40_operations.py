@@ -43,7 +43,7 @@ def release_check():
     def read_twice():
         folder = Path(__file__).parent
         deadline = time.monotonic() + 300
-        while not Path("/tmp/release-check-go").exists():
+        while not Path("/run/release-check-go").exists():
             if time.monotonic() > deadline:
                 raise TimeoutError("nobody said go")
             time.sleep(0.2)
@@ -123,11 +123,11 @@ def go(cluster: Cluster, connect: Connect) -> Iterator[Callable[[], None]]:
 
     def tell() -> None:
         for worker in cluster.workers:
-            connect(worker).check_output("touch /tmp/release-check-go")
+            connect(worker).check_output("touch /run/release-check-go")
 
     yield tell
     for worker in cluster.workers:
-        connect(worker).check_output("rm -f /tmp/release-check-go")
+        connect(worker).check_output("rm -f /run/release-check-go")
 
 
 def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(

@@ -32,9 +32,8 @@ def main_pid(machine: Host) -> int:
 def answers(machine: Host, worker_name: str) -> bool:
     """Return whether the worker answers within 2 s."""
     ping = (
-        "systemd-run --quiet --wait --pipe --collect --service-type=exec --uid=airflow"
-        " --property=EnvironmentFile=/etc/airflow/secrets/worker-watchdog.env"
-        f" /opt/airflow/current/bin/python -m airflow_celery_cluster.worker_ping celery@{worker_name} --timeout=2"
+        "/usr/local/sbin/airflow-run worker-watchdog"
+        f" airflow_celery_cluster.worker_ping celery@{worker_name} --timeout=2"
     )
     return bool(machine.run(ping).rc == 0)
 
@@ -76,7 +75,7 @@ def test_a_stopped_worker_is_restarted_and_loses_no_task(
 @pytest.fixture
 def small_log_disk(machine: Host) -> Iterator[Host]:
     """A file system of its own, of 100 MiB, for the logs of the worker."""
-    machine.check_output(f"mount -t tmpfs -o size=100m,mode=0750,uid=airflow,gid=airflow tmpfs {LOGS}")
+    machine.check_output(f"mount -t tmpfs -o size=100m,mode=0700,uid=airflow-worker,gid=airflow tmpfs {LOGS}")
     yield machine
     # Lazily: the log server or a task may be at home there.
     machine.check_output(f"umount --lazy {LOGS}")

@@ -4,6 +4,7 @@
 
 The settings are Airflow's own; what is added hangs on Celery's signals:
 
+- the worker's processes, which hold the broker's password, show their memory to no other process, a task for one;
 - each running task holds a lease (see ``fence``);
 - a task begins when the Execution API answers, and spends no try on one that does not;
 - a task dies with its supervisor;
@@ -13,6 +14,7 @@ The settings are Airflow's own; what is added hangs on Celery's signals:
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -20,7 +22,7 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import execution_api, fence
+from airflow_celery_cluster import execution_api, fence, memory
 
 CONFIG = DEFAULT_CELERY_CONFIG
 
@@ -29,6 +31,10 @@ CONFIG = DEFAULT_CELERY_CONFIG
 QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
+
+# Not only when the worker begins: Airflow forks its log server between this import and that.
+if sys.argv[1:3] == ["celery", "worker"]:
+    memory.show(False)
 
 
 @worker_init.connect
@@ -52,7 +58,8 @@ def bind_tasks(**_: Any) -> None:
 def wait_for_execution_api(**_: Any) -> None:
     """In the process of the pool that is about to run a task."""
     seconds = conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN
-    execution_api.wait(conf.get("core", "execution_api_server_url"), max(seconds, 0.0))
+    ca_file = conf.get("api", "ssl_ca_file", fallback=None)
+    execution_api.wait(conf.get("core", "execution_api_server_url"), max(seconds, 0.0), ca_file)
 
 
 @task_postrun.connect

@@ -31,11 +31,15 @@ from typing import Any
 
 import psutil
 
+from airflow_celery_cluster import memory
+
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 # The kernel takes the process with the highest score when memory runs out: a task, never its supervisor or the worker.
 TASK_OOM_SCORE = "500"
+# What the worker needs and a task does not: a task asks the Execution API with a token of its own.
+WORKER_SECRETS = ("AIRFLOW__API__SECRET_KEY", "AIRFLOW__CELERY__BROKER_URL", "AIRFLOW__CELERY__RESULT_BACKEND")
 # Seconds from SIGTERM to SIGKILL for a task that may soon run elsewhere: less than a retry takes to start.
 GIVEN_AWAY_GRACE = 0.5
 # The same for a task whose worker is stopped.
@@ -203,7 +207,10 @@ class Fence:
 
 
 def bind_tasks_to_supervisor() -> None:
-    """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out."""
+    """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out.
+
+    It begins without the worker's secrets in its environment, so that what it starts does not inherit them.
+    """
     supervisor = os.getpid()
     # When a machine wakes up, the thread of the lease must not wait for the supervisor's own.
     usual = sys.getswitchinterval()
@@ -215,8 +222,15 @@ def bind_tasks_to_supervisor() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # the supervisor died in between, so its signal is never going to come
+        for name in WORKER_SECRETS:
+            os.environ.pop(name, None)
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
+            # A hidden process is not the owner of its files in /proc.
+            memory.show(True)
+            try:
+                Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
+            finally:
+                memory.show(False)
 
     os.register_at_fork(after_in_child=in_child)
 

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_celery_cluster import memory
+
 # Unanswered pings in a row. One or two may be lost in a reconnect.
 FAILURES = 4
 # Seconds between two looks at the disks and, where a worker is to end, at its processes.
@@ -326,6 +328,8 @@ class Watchdog:
 
 def main() -> None:
     """Watch the worker that the command line names."""
+    # Tasks are the same user, and the broker's password is in the environment.
+    memory.show(False)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("worker", help="Celery's name of the worker, as celery@worker1")
     parser.add_argument("paths", nargs="+", help="directories whose file systems must have room")

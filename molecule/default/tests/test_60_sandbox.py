@@ -1,0 +1,236 @@
+"""What a process of the cluster, and a task above all, is kept from; and that tasks work all the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow_client import AirflowClient
+from cluster_inventory import Cluster
+from conftest import PROJECT, Play
+from testinfra.host import Host
+
+Connect = Callable[[str], Host]
+
+MOST_EXPOSURE = 3.0
+CONTROL_UNITS = (
+    "airflow-api-server@8081",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "airflow-flower",
+)
+WORKER_UNITS = ("airflow-worker", "airflow-worker-watchdog")
+WORKER_SECRETS = ("airflow_api_secret_key", "airflow_broker_password", "airflow_results_password")
+
+PROBE_DAG = '''
+import glob
+import os
+import subprocess
+import tempfile
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import dag, get_current_context, task
+
+
+def refusal(action):
+    """Return the name of the error that an action ends with, or what it returned."""
+    try:
+        return repr(action())
+    except OSError as error:
+        return type(error).__name__
+
+
+def write(path):
+    with open(path, "w") as file:
+        file.write("x")
+    os.unlink(path)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read(1)
+
+
+@dag(schedule=None, catchup=False)
+def sandbox_probe():
+    @task
+    def forbidden():
+        refused = {path: refusal(lambda: write(path)) for path in (
+            "/etc/probe", "/usr/probe", "/opt/airflow/probe", "/opt/airflow/dags/probe", "/var/lib/airflow/probe",
+            "/var/lib/airflow/plugins/probe.py", "/root/probe", "/home/probe", "/var/lib/probe", "/boot/probe",
+            "/sys/fs/cgroup/probe", "/run/probe")}
+        refused |= {path: refusal(lambda: read(path)) for path in (
+            "/etc/shadow", "/etc/airflow/secrets/worker.env", "/etc/airflow/secrets/worker-watchdog.env")}
+        refused["list /etc/airflow/secrets"] = refusal(lambda: os.listdir("/etc/airflow/secrets"))
+        return refused
+
+    @task
+    def processes():
+        found = {}
+        for folder in glob.glob("/proc/[0-9]*"):
+            try:
+                with open(f"{folder}/cmdline") as file:
+                    command = file.read().replace("\\0", " ").strip()
+            except OSError:  # it ended meanwhile
+                continue
+            for name in ("environ", "mem"):
+                found[f"{folder}/{name}"] = [command, refusal(lambda: read(f"{folder}/{name}"))]
+        return {"found": found, "parent": os.getppid()}
+
+    @task
+    def environment():
+        child = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+        return {"own": dict(os.environ), "child": child}
+
+    @task
+    def virtualenv():
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["python3", "-m", "venv", "--without-pip", folder], check=True)
+            code = "import sys; print(sys.prefix != sys.base_prefix)"
+            return subprocess.check_output([f"{folder}/bin/python", "-c", code], text=True)
+
+    @task
+    def usual_work():
+        """What tasks usually do: files at home and in the cache, a pool of processes, code made at run time."""
+        import mmap
+        from pathlib import Path
+
+        for folder in (Path.home(), Path(os.environ["XDG_CACHE_HOME"]), Path.cwd()):
+            (folder / "probe").write_text("x")
+            (folder / "probe").unlink()
+        # In a program of its own: Celery's processes, and so tasks, may not have children of multiprocessing.
+        code = "import multiprocessing as m; print(m.get_context('fork').Pool(2).map(int.bit_length, [1, 2, 4]))"
+        answer = subprocess.check_output(["python3", "-c", code], text=True)
+        mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+        os.nice(1)
+        return answer
+
+    forbidden()
+    processes()
+    environment()
+    virtualenv()
+    usual_work()
+    BashOperator(task_id="bash", bash_command="set -e; echo a >file; sort file | grep a; true & wait; id -un")
+
+
+sandbox_probe()
+'''
+
+
+@pytest.fixture(scope="module")
+def probed(client: AirflowClient, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Run the probes as tasks on a worker; return what each returned, by task."""
+    dags = tmp_path_factory.mktemp("dags") / "dags"
+    shutil.copytree(PROJECT / "dags", dags)
+    (dags / "sandbox_probe_dag.py").write_text(PROBE_DAG)
+    play("-e", json.dumps({"airflow_dags_dir": str(dags)})).must_succeed()
+    client.wait_for_dag("sandbox_probe", seconds=120)
+    client.pause("sandbox_probe", False)
+    run_id = client.trigger("sandbox_probe")
+    run = client.wait_for_run("sandbox_probe", run_id, seconds=180)
+    tasks = client.tasks("sandbox_probe", run_id)
+    logs = {task.task_id: client.log("sandbox_probe", task)[-2000:] for task in tasks if task.state != "success"}
+    assert run.state == "success", logs
+    yield {task.task_id: client.result("sandbox_probe", task) for task in tasks}
+    play().must_succeed()
+
+
+def units_of(cluster: Cluster, name: str) -> list[str]:
+    """Return the Airflow units of a host."""
+    units = list(WORKER_UNITS) if name in cluster.workers else []
+    groups = ("airflow_api_server", "airflow_scheduler", "airflow_dag_processor", "airflow_triggerer", "flower")
+    return units + [unit for group, unit in zip(groups, CONTROL_UNITS, strict=True) if name in cluster.groups[group]]
+
+
+def process_of(unit: str) -> str:
+    """Return the process of a unit."""
+    return unit.removeprefix("airflow-").split("@")[0]
+
+
+def user_of(unit: str) -> str:
+    """Return the user that a unit must have."""
+    return "airflow-worker" if unit == "airflow-worker-watchdog" else f"airflow-{process_of(unit)}"
+
+
+def main_pid(host: Host, unit: str) -> str:
+    """Return a unit's main process."""
+    return str(host.check_output(f"systemctl show --property=MainPID --value {unit}"))
+
+
+def test_exposure(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    for unit in units_of(cluster, name):
+        said = host.run(f"systemd-analyze security --no-pager {unit}").stdout
+        exposure = float(said.partition("Overall exposure level for")[2].partition(": ")[2].split()[0])
+        assert 0 < exposure <= MOST_EXPOSURE, said
+
+
+def test_no_process_looks_into_another(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    units = units_of(cluster, name)
+    for unit in units:
+        user = user_of(unit)
+        assert host.check_output(f"ps -o user:32= -p {main_pid(host, unit)}").strip() == user
+        for other in units:
+            pid = main_pid(host, other)
+            if user_of(other) != user:
+                for path in (
+                    f"/proc/{pid}/environ",
+                    f"/proc/{pid}/mem",
+                    f"/etc/airflow/{process_of(other)}/airflow.cfg",
+                ):
+                    assert host.file(path).exists, path
+                    assert "Permission denied" in host.run(f"runuser -u {user} -- head -c 1 {path}").stderr, (
+                        user,
+                        path,
+                    )
+            if other == unit:
+                continue
+            secrets = f"/etc/airflow/secrets/{process_of(other)}.env"
+            assert "Permission denied" in host.run(f"runuser -u {user} -- head -c 1 {secrets}").stderr, (user, secrets)
+
+
+def test_a_process_reads_its_own_settings(cluster: Cluster, connect: Connect, name: str) -> None:
+    """Otherwise "permission denied" above would mean nothing."""
+    host = connect(name)
+    for unit in units_of(cluster, name):
+        if unit != "airflow-worker-watchdog":
+            host.check_output(f"runuser -u {user_of(unit)} -- head -c 1 /etc/airflow/{process_of(unit)}/airflow.cfg")
+
+
+def test_a_task_is_refused(probed: dict[str, Any]) -> None:
+    answers = probed["forbidden"]
+    assert {what: how for what, how in answers.items() if how not in ("PermissionError", "OSError")} == {}
+
+
+def test_a_task_reads_no_memory_of_the_worker(probed: dict[str, Any]) -> None:
+    found: dict[str, list[str]] = probed["processes"]["found"]
+    for program in ("airflow_celery_cluster.worker_watchdog", "celeryd: celery@", "serve-logs"):
+        assert [path for path, (command, _) in found.items() if program in command], (program, found)
+    assert f"/proc/{probed['processes']['parent']}/environ" in found
+    # What another task has executed is that task's, and holds no secret of the worker: see the next test.
+    shown = {path: said for path, said in found.items() if said[1] not in ("PermissionError", "FileNotFoundError")}
+    assert {
+        path: said
+        for path, said in shown.items()
+        if any(word in said[0] for word in ("celeryd", "watchdog", "serve-logs", "supervisor"))
+    } == {}
+
+
+def test_a_task_inherits_no_secret_of_the_worker(probed: dict[str, Any], secrets: dict[str, str]) -> None:
+    environment = json.dumps(probed["environment"])
+    assert "AIRFLOW_HOME" in environment
+    for name in WORKER_SECRETS:
+        assert secrets[name] not in environment, name
+    for name in ("BROKER_URL", "RESULT_BACKEND", "API__SECRET_KEY"):
+        assert name not in environment
+
+
+def test_tasks_do_what_they_usually_do(probed: dict[str, Any]) -> None:
+    assert probed["bash"] == "airflow-worker"
+    assert probed["virtualenv"].strip() == "True"
+    assert probed["usual_work"].strip() == "[1, 2, 3]"
