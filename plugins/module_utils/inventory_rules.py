@@ -47,6 +47,7 @@ PREFIXES = ("airflow_", "flower_", "haproxy_", "local_machines_", "postgres_", "
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
+    "postgres_cluster": "set postgres_settings and postgres_memory_mb, which hold for every cluster, instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
     "redis_password": "set airflow_broker_password instead",
@@ -177,6 +178,7 @@ class Matches:
 # The services run without root, which ports below 1024 need; HAProxy opens its port before it gives root up.
 _PORT = Between(1024, 65535)
 _SECONDS = Between(1, 7 * 24 * 3600, "(seconds)")
+_MEMORY = Between(16, 10**8, "(MiB)")
 _COUNT = Between(1, 100_000)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
 _ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
@@ -203,6 +205,7 @@ RULES: Mapping[str, Between | Matches] = {
     ),
     "airflow_dags_keep_releases": Between(1, 1000),
     "airflow_dags_refresh_interval": _SECONDS,
+    "airflow_control_memory_mb": _MEMORY,
     "airflow_database_host": Matches(_HOST, "a host name or an IP address, without port and scheme"),
     "airflow_database_url": Matches(
         r"postgresql(?:\+psycopg2)?://\S+", "a URL such as postgresql+psycopg2://user:password@host:5432/airflow"
@@ -215,6 +218,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
+    "airflow_host_memory_mb": _MEMORY,
     "airflow_max_active_runs_per_dag": _COUNT,
     "airflow_max_active_tasks_per_dag": _COUNT,
     "airflow_parallelism": _COUNT,
@@ -252,6 +256,7 @@ RULES: Mapping[str, Between | Matches] = {
     "haproxy_server_timeout": _SECONDS,
     "postgres_listen_addresses": _BIND,
     "postgres_max_connections": Between(20, 262_143),
+    "postgres_memory_mb": _MEMORY,
     "postgres_port": _PORT,
     "preflight_connect_timeout": Between(1, 300, "(seconds)"),
     "preflight_max_clock_offset": Between(1, 3600, "(seconds)"),
@@ -260,6 +265,7 @@ RULES: Mapping[str, Between | Matches] = {
     "preflight_min_worker_memory_mb": Between(0, 10**9, "(MB)"),
     "redis_bind": _BIND,
     "redis_maxclients": Between(10, 1_000_000),
+    "redis_memory_mb": _MEMORY,
     "redis_port": _PORT,
 }
 
