@@ -246,8 +246,8 @@ def limit_of(shown: dict[str, str]) -> int:
     return int(shown["MemoryMax"]) >> 20
 
 
-# The machines of the tests have no memory controller in them: systemd takes the limits and cannot enforce them. What the tests
-# can see is that they are said, that they add up, and that the services have settings which keep within them.
+# The machines of the tests have no memory controller in them: systemd takes the limits and cannot enforce them. What
+# the tests can see is that they are said, that they add up, and that the services have settings which keep within them.
 def test_the_limits_of_a_host_fit_into_its_memory(cluster: Cluster, connect: Connect, name: str) -> None:
     host = connect(name)
     units = [unit.format(**debian(host)) for group in groups_of(cluster, name) for unit in UNITS[group]]
