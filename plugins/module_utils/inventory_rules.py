@@ -205,7 +205,6 @@ RULES: Mapping[str, Between | Matches] = {
     ),
     "airflow_dags_keep_releases": Between(1, 1000),
     "airflow_dags_refresh_interval": _SECONDS,
-    "airflow_control_memory_mb": _MEMORY,
     "airflow_database_host": Matches(_HOST, "a host name or an IP address, without port and scheme"),
     "airflow_database_url": Matches(
         r"postgresql(?:\+psycopg2)?://\S+", "a URL such as postgresql+psycopg2://user:password@host:5432/airflow"
@@ -218,6 +217,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
+    "airflow_host_control_memory_mb": _MEMORY,
     "airflow_host_memory_mb": _MEMORY,
     "airflow_max_active_runs_per_dag": _COUNT,
     "airflow_max_active_tasks_per_dag": _COUNT,

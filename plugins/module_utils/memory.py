@@ -188,7 +188,7 @@ DEFAULTS: Mapping[str, Any] = {
     "airflow_api_server_instances": 2,
     "airflow_api_server_workers": 1,
     "airflow_config": {},
-    "airflow_control_memory_mb": 0,
+    "airflow_host_control_memory_mb": 0,
     "airflow_host_memory_mb": 0,
     "airflow_worker_concurrency": 16,
     "airflow_worker_memory_max": "",
@@ -199,7 +199,7 @@ DEFAULTS: Mapping[str, Any] = {
 EXPLICIT: Mapping[str, str] = {
     "postgres": "postgres_memory_mb",
     "redis": "redis_memory_mb",
-    "airflow": "airflow_control_memory_mb",
+    "airflow": "airflow_host_control_memory_mb",
     "worker": "airflow_worker_memory_max",
 }
 # Airflow's own: the size of each process's pool of database connections.
@@ -359,7 +359,7 @@ def problems(host: str, machine: int, groups: Groups, value: Value) -> Iterator[
             for part in least
         )
         names = [EXPLICIT[part] for part in explicit]
-        shown = ", ".join(f"{name} {value(host, name)}" for name in names)
+        shown = ", ".join(str(value(host, name)) for name in names)
         yield Problem(
             ", ".join(names) or "memory",
             shown or f"{total} MB",

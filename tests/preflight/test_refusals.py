@@ -136,7 +136,7 @@ ROWS = [
         "more than the host has",
         on("control1", airflow_host_memory_mb=4096, postgres_memory_mb=3000, redis_memory_mb=1024),
         (
-            "host control1: postgres_memory_mb, redis_memory_mb = postgres_memory_mb 3000, redis_memory_mb 1024",
+            "host control1: postgres_memory_mb, redis_memory_mb = 3000, 1024",
             "at most 4096 MiB: 160 (system) + 3000 (postgres_memory_mb) + 1024 (redis_memory_mb)",
             "lower or remove postgres_memory_mb or redis_memory_mb",
         ),

@@ -171,7 +171,7 @@ def test_a_sound_machine_has_no_problem() -> None:
 def test_explicit_limits_that_are_more_than_the_memory_are_refused() -> None:
     (found,) = problems(4096, redis_memory_mb=1024, postgres_memory_mb=3000)
     assert found.variable == "postgres_memory_mb, redis_memory_mb"
-    assert found.value == "postgres_memory_mb 3000, redis_memory_mb 1024"
+    assert found.value == "3000, 1024"
     assert "at most 4096 MiB: 160 (system) + 3000 (postgres_memory_mb) + 1024 (redis_memory_mb)" in found.expected
     assert found.remedy == "lower or remove postgres_memory_mb or redis_memory_mb"
 
@@ -205,7 +205,7 @@ def test_a_worker_beside_the_control_plane_gets_a_share() -> None:
     shared = GROUPS | {"airflow_worker": ["control1"]}
     assert memory.host_plan("control1", 8192, shared, value_of({})).parts["worker"] >= 300 + 16 * 60
     (found,) = problems(8192, shared, airflow_worker_memory_max="90%")
-    assert found.value == "airflow_worker_memory_max 90%"
+    assert found.value == "90%"
 
 
 # --- The filter -------------------------------------------------------------------------------------------------------
