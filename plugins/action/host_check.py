@@ -1,11 +1,14 @@
-"""Run the module of this name and compare the host's clock. See plugins/modules/host_check.py."""
+"""Run the module of this name, and compare the host's clock and memory. See plugins/modules/host_check.py."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
 
 # The first sample may contain an SSH login; asking again over the open connection takes a fraction of a second.
@@ -13,7 +16,7 @@ MOST_SAMPLES = 4
 
 
 class ActionModule(ActionBase):
-    """Take the controller's time before and after the module, and add a finding if the clocks are apart."""
+    """Take the controller's time before and after the module; add findings of clock and memory."""
 
     _supports_check_mode = True
 
@@ -41,4 +44,14 @@ class ActionModule(ActionBase):
                     "about": "",
                 }
             )
+        result["findings"] += self._of_memory(int(result["ansible_facts"]["memtotal_mb"]), task_vars or {})
         return result
+
+    def _of_memory(self, machine: int, variables: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return what the inventory asks of the machine's memory and cannot have."""
+
+        def value(host: str, variable: str) -> Any:
+            return variables["hostvars"][host].get(variable, memory.DEFAULTS[variable])
+
+        found = memory.problems(variables["inventory_hostname"], machine, variables["groups"], value)
+        return [{**asdict(problem), "about": ""} for problem in found]

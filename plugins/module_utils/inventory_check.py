@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -158,6 +158,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_dags,
         check_airflow_config,
         check_failover,
+        check_memory,
     ):
         found.extend(rule(inventory))
     return found
@@ -638,6 +639,24 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
                     problem.arithmetic,
                     problem.remedy,
                 )
+
+
+def check_memory(inventory: Inventory) -> Iterator[Finding]:
+    """What the parts of a host get fits into its memory, where the inventory says how much that is.
+
+    Elsewhere the machine is asked, by host_check.
+    """
+
+    def value(name: str, variable: str) -> Any:
+        host = inventory.hosts[name]
+        usable = variable in host.names and inventory.sound(host, variable)
+        return host.get(variable, memory.DEFAULTS[variable]) if usable else memory.DEFAULTS[variable]
+
+    for host in inventory.cluster:
+        stated = int(value(host.name, "airflow_host_memory_mb"))
+        if stated:
+            for problem in memory.problems(host.name, stated, inventory.groups, value):
+                yield Finding(f"host {host.name}", problem.variable, problem.value, problem.expected, problem.remedy)
 
 
 def _known(what: str, options: AirflowOptions, right: str | None) -> str:

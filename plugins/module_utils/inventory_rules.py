@@ -48,6 +48,7 @@ PREFIXES = ("airflow_", "certificates_", "flower_", "haproxy_", "local_machines_
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "haproxy_flower": "set flower_port and flower_bind instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
+    "postgres_cluster": "set postgres_settings and postgres_memory_mb, which hold for every cluster, instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
     "postgres_cluster": "it is set for each of the two database clusters",
@@ -183,6 +184,7 @@ class Matches:
 # The services run without root, which ports below 1024 need; HAProxy opens its port before it gives root up.
 _PORT = Between(1024, 65535)
 _SECONDS = Between(1, 7 * 24 * 3600, "(seconds)")
+_MEMORY = Between(16, 10**8, "(MiB)")
 _COUNT = Between(1, 100_000)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
 _ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
@@ -221,6 +223,8 @@ RULES: Mapping[str, Between | Matches] = {
         r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
+    "airflow_host_control_memory_mb": _MEMORY,
+    "airflow_host_memory_mb": _MEMORY,
     "airflow_max_active_runs_per_dag": _COUNT,
     "airflow_max_active_tasks_per_dag": _COUNT,
     "airflow_parallelism": _COUNT,
@@ -266,6 +270,7 @@ RULES: Mapping[str, Between | Matches] = {
     "haproxy_server_timeout": _SECONDS,
     "postgres_listen_addresses": _BIND,
     "postgres_max_connections": Between(20, 262_143),
+    "postgres_memory_mb": _MEMORY,
     "postgres_port": _PORT,
     "postgres_results_port": _PORT,
     "preflight_connect_timeout": Between(1, 300, "(seconds)"),
@@ -275,6 +280,7 @@ RULES: Mapping[str, Between | Matches] = {
     "preflight_min_worker_memory_mb": Between(0, 10**9, "(MB)"),
     "redis_bind": _BIND,
     "redis_maxclients": Between(10, 1_000_000),
+    "redis_memory_mb": _MEMORY,
     "redis_port": _PORT,
 }
 

@@ -28,7 +28,8 @@ author: The airflow-celery-cluster maintainers
 description:
   - Reads, and changes nothing. One run answers every question that the preflight has about a machine.
   - Does not fail on a finding, so that the findings of all machines can be told together.
-  - The clock is compared by the action plugin of this name, which knows the controller's time before and after.
+  - The clock is compared by the action plugin of this name, which knows the controller's time before and after. It also
+    compares what the inventory gives to the parts of the cluster with the machine's memory.
 options:
   min_memory_mb:
     description: Memory in MB that the machine must have.
@@ -167,6 +168,10 @@ refused:
   returned: always
   type: list
   elements: dict
+ansible_facts:
+  description: The fact C(memtotal_mb).
+  returned: always
+  type: dict
 time:
   description: The machine's clock, in seconds since the epoch.
   returned: always
@@ -231,10 +236,15 @@ def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd
     return found
 
 
+def total_mb(meminfo: str) -> int:
+    """Return the machine's memory in MB from the text of /proc/meminfo; 0 where it does not say."""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(match.group(1)) // 1024 if match else 0
+
+
 def check_memory(meminfo: str, least: int, variable: str) -> list[dict[str, str]]:
     """Compare the machine's memory, as in /proc/meminfo, with the least that it must have."""
-    match = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
-    total = int(match.group(1)) // 1024 if match else 0
+    total = total_mb(meminfo)
     if total >= least:
         return []
     return [
@@ -531,7 +541,13 @@ def main() -> None:
     )
     of_network, refused = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     module.exit_json(
-        changed=False, findings=found + of_ports + of_network, held=held, refused=refused, time=time.time()
+        changed=False,
+        findings=found + of_ports + of_network,
+        held=held,
+        refused=refused,
+        time=time.time(),
+        # Read already, and under the name that Ansible's own fact has, whose subset takes a second or more to gather.
+        ansible_facts={"memtotal_mb": total_mb(read("/proc/meminfo"))},
     )
 
 

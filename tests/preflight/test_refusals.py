@@ -132,6 +132,16 @@ ROWS = [
         ("host worker3: airflow_worker_concurrency = 0", "from 1 to 1000", "set airflow_worker_concurrency"),
     ),
     Row(
+        "memory",
+        "more than the host has",
+        on("control1", airflow_host_memory_mb=4096, postgres_memory_mb=3000, redis_memory_mb=1024),
+        (
+            "host control1: postgres_memory_mb, redis_memory_mb = 3000, 1024",
+            "at most 4096 MiB: 160 (system) + 3000 (postgres_memory_mb) + 1024 (redis_memory_mb)",
+            "lower or remove postgres_memory_mb or redis_memory_mb",
+        ),
+    ),
+    Row(
         "values",
         "text for a list",
         on("worker1", airflow_worker_queues="default,reports"),

@@ -243,6 +243,110 @@ def test_redis_keeps_what_it_is_given(cluster: Cluster, connect: Connect, secret
     assert config.mode == 0o640
 
 
+def as_kb(setting: str) -> int:
+    """Return a size as PostgreSQL shows it in kB."""
+    number, unit = re.fullmatch(r"(\d+)(kB|MB|GB)", setting).groups()  # type: ignore[union-attr]
+    return int(number) * {"kB": 1, "MB": 1 << 10, "GB": 1 << 20}[unit]
+
+
+def limit_of(shown: dict[str, str]) -> int:
+    """Return the memory limit of a unit in MiB."""
+    return int(shown["MemoryMax"]) >> 20
+
+
+# The machines of the tests have no memory controller in them: systemd takes the limits and cannot enforce them. What
+# the tests can see is that they are said, that they add up, and that the services have settings which keep within them.
+def test_the_limits_of_a_host_fit_into_its_memory(cluster: Cluster, connect: Connect, name: str) -> None:
+    host = connect(name)
+    units = [unit.format(**debian(host)) for group in groups_of(cluster, name) for unit in UNITS[group]]
+    limited = {unit for unit in units if unit.startswith("postgresql@") or unit in ("redis-server", "airflow-worker")}
+    control = {unit for unit in units if unit.startswith("airflow-") and not unit.startswith("airflow-worker")}
+    shown = {unit: properties(host, unit) for unit in limited | control}
+    limits = {unit: limit_of(shown[unit]) for unit in limited}
+    if control:
+        assert {shown[unit]["Slice"] for unit in control} == {"airflow.slice"}
+        limits["airflow.slice"] = limit_of(properties(host, "airflow.slice"))
+        # What the machines of the tests are said to have.
+        assert sum(limits.values()) <= 2048
+    assert all(limit >= 64 for limit in limits.values()), limits
+    for unit in limited - {"airflow-worker"}:
+        assert 0 < int(shown[unit]["MemoryHigh"]) < int(shown[unit]["MemoryMax"])
+        # Before them the kernel takes an Airflow process, which has 0.
+        assert int(shown[unit]["OOMScoreAdjust"]) <= -800
+        assert shown[unit]["OOMPolicy"] == "continue"
+        assert shown[unit]["NeedDaemonReload"] == "no"
+
+
+def test_postgresql_has_settings_for_its_memory(cluster: Cluster, connect: Connect) -> None:
+    host = connect(cluster.first("postgres"))
+    clusters = host.check_output("pg_lsclusters --no-header").splitlines()
+    assert clusters
+    for line in clusters:
+        version, instance, port = line.split()[:3]
+
+        def show(setting: str, port: str = port) -> str:
+            return str(host.check_output(f"runuser -u postgres -- psql -p {port} -At -c 'show {setting}'"))
+
+        limit = limit_of(properties(host, f"postgresql@{version}-{instance}")) << 10
+        assert 16 << 10 <= as_kb(show("shared_buffers")) <= max(16 << 10, limit // 4)
+        assert as_kb(show("shared_buffers")) < as_kb(show("effective_cache_size")) < limit
+        assert as_kb(show("maintenance_work_mem")) + 3 * as_kb(show("autovacuum_work_mem")) <= limit // 4
+        assert as_kb(show("work_mem")) >= 1024
+        assert as_kb(show("max_wal_size")) <= 2 << 20
+        assert show("huge_pages") == "try"
+        used = host.check_output(
+            f"runuser -u postgres -- psql -p {port} -At -c 'select count(*) from pg_stat_activity'"
+        )
+        assert int(used) < int(show("max_connections")) // 2, "too few connections for the cluster's processes"
+
+
+def test_redis_has_settings_for_its_memory(cluster: Cluster, connect: Connect, secrets: dict[str, str]) -> None:
+    host = connect(cluster.first("redis"))
+    login = f"REDISCLI_AUTH={secrets['airflow_broker_password']} redis-cli"
+
+    def config(setting: str) -> str:
+        return str(host.check_output(f"{login} config get {setting}").splitlines()[1])
+
+    limit = limit_of(properties(host, "redis-server")) << 20
+    assert 8 << 20 <= int(config("maxmemory")) <= limit // 2
+    pubsub = config("client-output-buffer-limit").split("pubsub ")[1].split()
+    assert 0 < int(pubsub[1]) <= int(pubsub[0]) <= limit // 16
+    assert config("oom-score-adj-values") == "0 0 800"
+    assert config("disable-thp") == "yes"
+    # Where the machine may set it, as no container may.
+    if host.run("test -w /proc/sys/vm/overcommit_memory").succeeded:
+        assert host.check_output("cat /proc/sys/vm/overcommit_memory") == "1"
+
+
+def test_the_sbom_lists_what_is_installed(connect: Connect, name: str) -> None:
+    host = connect(name)
+    sbom = json.loads(host.file("/opt/airflow/current/sbom.json").content_string)
+    assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
+    release = json.loads(host.file("/opt/airflow/current/release.json").content_string)
+    assert sbom["metadata"]["component"]["version"] == release["id"]
+    assert "serialNumber" not in sbom
+    assert "timestamp" not in sbom["metadata"]
+    program = (
+        "import importlib.metadata as m, json; print(json.dumps([[d.name, d.version] for d in m.distributions()]))"
+    )
+    installed = json.loads(host.check_output(f'/opt/airflow/current/bin/python -c "{program}"'))
+    listed = {component["name"]: component for component in sbom["components"]}
+    assert sorted([entry["name"], entry["version"]] for entry in listed.values()) == sorted(installed)
+    assert len(listed) == len(sbom["components"])
+    references = {entry["bom-ref"] for entry in listed.values()}
+    depends = {entry["ref"]: set(entry.get("dependsOn", ())) for entry in sbom["dependencies"]}
+    assert references < depends.keys()
+    assert set().union(*depends.values()) == references
+    assert listed["celery"]["bom-ref"] in depends[listed["apache-airflow-providers-celery"]["bom-ref"]]
+    for entry in listed.values():
+        if entry["name"] == "airflow-celery-cluster":
+            continue
+        assert entry["purl"].startswith("pkg:pypi/")
+        assert entry["hashes"]
+        assert {digest["alg"] for digest in entry["hashes"]} == {"SHA-256"}
+    assert sum(1 for entry in listed.values() if entry.get("licenses")) > 0.95 * len(listed)
+
+
 def test_versions_are_those_of_the_lock(connect: Connect, client: AirflowClient, name: str) -> None:
     packages = tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
     locked = {package["name"]: package.get("version") for package in packages}

@@ -88,6 +88,7 @@ def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Star
     ("variables", "expected"),
     [
         ({"preflight_min_worker_memory_mb": 99_999_999}, "preflight_min_worker_memory_mb"),
+        ({"airflow_host_memory_mb": 99_999_999}, "airflow_host_memory_mb"),
         ({"preflight_min_disk_mb": 999_999_999}, "preflight_min_disk_mb"),
         ({"airflow_version": "3.3.1"}, "airflow_version"),
         ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
@@ -95,7 +96,7 @@ def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Star
         ({"airflow_worker_log_port": 22}, "airflow_worker_log_port"),
         ({"preflight_max_clock_offset": 0}, "preflight_max_clock_offset"),
     ],
-    ids=["memory", "disk", "downgrade", "resolve", "port", "clock"],
+    ids=["memory", "memory that is not there", "disk", "downgrade", "resolve", "port", "clock"],
 )
 def test_a_machine_that_is_not_fit_is_refused_and_left_alone(
     play: Play, starts: Starts, variables: dict[str, object], expected: str

@@ -1,0 +1,370 @@
+"""How the memory of a host is divided among the parts of the cluster that run on it.
+
+Each part gets a limit of its own, so that one cannot starve another. First each gets the least that it works with, then
+the rest is divided by weight; with what is kept for the system, the limits add up to no more than the memory.
+docs/memory.md has the arithmetic in words. All sizes are in MiB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# What MemTotal loses or gains with a kernel must not restart a database: it counts in steps of 1/32 to 1/16 of itself.
+STEPS = 16
+
+# Kernel, systemd, SSH, journal, HAProxy, and whoever logs in.
+LEAST_SYSTEM = 160
+MOST_SYSTEM = 4096
+# A PostgreSQL without clients: its shared buffers at their least, its background processes, some page cache.
+LEAST_POSTGRES: Mapping[str, int] = {"main": 64, "results": 32}
+# For each connection that there may be. A backend has 2 to 4 MiB of its own [measured]; pools keep a third of theirs
+# open, the processes of a worker's pool keep every one.
+POSTGRES_CONNECTION: Mapping[str, int] = {"main": 1, "results": 2}
+LEAST_REDIS = 64
+# What the processes of Airflow 3.3.2 have a while after their start [measured: 260, 220, 163, 193, 135], and a tenth.
+API_SERVER = 280
+AIRFLOW_PROCESS: Mapping[str, int] = {
+    "airflow_scheduler": 240,
+    "airflow_dag_processor": 190,
+    "airflow_triggerer": 200,
+    "flower": 140,
+}
+# A worker, only where it shares its host with the control plane; each slot may be a task.
+WORKER = 300
+WORKER_SLOT = 60
+
+WEIGHTS: Mapping[str, int] = {"postgres": 4, "redis": 1, "airflow": 3, "worker": 8}
+
+# Connections that no process of the cluster holds: migrations, backups, people.
+SPARE_CONNECTIONS: Mapping[str, int] = {"main": 25, "results": 10}
+CONNECTION_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+MOST_CONNECTIONS = 262_143
+
+
+@dataclass(frozen=True)
+class Load:
+    """What runs on a host and how many clients it has.
+
+    :param groups: the host's inventory groups.
+    :param api_server_processes: API server processes of this host.
+    :param slots: task slots of the worker on this host.
+    :param connections: connections that the clients of each PostgreSQL cluster hold at most.
+    """
+
+    groups: frozenset[str] = frozenset()
+    api_server_processes: int = 2
+    slots: int = 0
+    connections: Mapping[str, int] = field(default_factory=lambda: {"main": 150, "results": 50})
+
+    @property
+    def has_control(self) -> bool:
+        """Whether an Airflow process other than a worker runs here."""
+        return bool(self.groups & {*AIRFLOW_PROCESS, "airflow_api_server"})
+
+    def least(self) -> dict[str, int]:
+        """Return the least that each part on this host works with."""
+        found = {}
+        if "postgres" in self.groups:
+            found["postgres"] = sum(postgres_least(name, count) for name, count in self.connections.items())
+        if "redis" in self.groups:
+            found["redis"] = LEAST_REDIS
+        if self.has_control:
+            found["airflow"] = sum(need for group, need in AIRFLOW_PROCESS.items() if group in self.groups)
+            if "airflow_api_server" in self.groups:
+                found["airflow"] += API_SERVER * self.api_server_processes
+        # A worker alone on its host has its own limit, a share of the whole.
+        if "airflow_worker" in self.groups and found:
+            found["worker"] = WORKER + WORKER_SLOT * self.slots
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The limits of the parts of one host.
+
+    :param total: memory of the host.
+    :param system: what no part gets.
+    :param parts: limit of each part that runs here: ``postgres``, ``redis``, ``airflow``, ``worker``.
+    :param needed: the least memory of a host with which all of them work, explicit limits included.
+    """
+
+    total: int
+    system: int
+    parts: Mapping[str, int]
+    needed: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every part has what it needs."""
+        return self.needed <= steady(self.total)
+
+
+def postgres_least(cluster: str, connections: int) -> int:
+    """Return the least that a PostgreSQL cluster with so many connections works with."""
+    return LEAST_POSTGRES[cluster] + POSTGRES_CONNECTION[cluster] * connections
+
+
+def steady(total: int) -> int:
+    """Return a size rounded down to a step that small differences seldom cross."""
+    step = max(1, (1 << (max(total, 1).bit_length() - 1)) // STEPS)
+    return total // step * step
+
+
+def plan(total: int, load: Load, explicit: Mapping[str, int] | None = None) -> Plan:
+    """Divide a host's memory.
+
+    :param total: memory of the host, at least 1.
+    :param explicit: limits that a person has set, by part; 0 for none.
+    """
+    usable = steady(total)
+    system = min(MOST_SYSTEM, max(LEAST_SYSTEM, usable // 16), usable // 4)
+    least = load.least()
+    fixed = {part: size for part, size in (explicit or {}).items() if size and part in least}
+    free = {part: size for part, size in least.items() if part not in fixed}
+    needed = LEAST_SYSTEM + sum(fixed.values()) + sum(free.values())
+    left = max(0, usable - system - sum(fixed.values()))
+    if sum(free.values()) > left:
+        # Too little for all: each as much less as the others. The preflight refuses this.
+        parts = {part: left * size // sum(free.values()) for part, size in free.items()}
+    else:
+        rest, weights = left - sum(free.values()), sum(WEIGHTS[part] for part in free)
+        parts = {part: size + rest * WEIGHTS[part] // weights for part, size in free.items()}
+    return Plan(total, system, {**fixed, **parts}, needed)
+
+
+def step_up(count: float) -> int:
+    """Return the next number of a scale in which each is up to twice the one before."""
+    power = 10
+    while True:
+        for step in CONNECTION_STEPS:
+            if step * power >= count:
+                return min(int(step * power), MOST_CONNECTIONS)
+        power *= 10
+
+
+def clamp(low: int, value: int, high: int) -> int:
+    """Return the value, or the bound that it is beyond."""
+    return max(low, min(value, high))
+
+
+def postgres_settings(memory: int, connections: int) -> dict[str, Any]:
+    """Return the settings of a PostgreSQL cluster that may use so much memory.
+
+    A quarter is for shared buffers, a quarter for the sorts of all connections at once, an eighth for maintenance (one
+    command, and three workers of autovacuum); the rest is for the backends themselves and for the page cache.
+    """
+    maintenance = clamp(8, memory // 16, 1024)
+    max_wal_size = clamp(256, memory // 4, 2048)
+    return {
+        "shared_buffers": f"{clamp(16, memory // 4, 16384)}MB",
+        "effective_cache_size": f"{max(24, memory * 5 // 8)}MB",
+        "work_mem": f"{clamp(1024, memory * 1024 // 4 // max(1, connections), 65536)}kB",
+        "maintenance_work_mem": f"{maintenance}MB",
+        "autovacuum_work_mem": f"{max(4, maintenance // 3)}MB",
+        "max_wal_size": f"{max_wal_size}MB",
+        "min_wal_size": f"{max(64, max_wal_size // 8)}MB",
+        "huge_pages": "try",
+    }
+
+
+def redis_settings(memory: int) -> dict[str, str]:
+    """Return the settings of a Redis that may use so much memory.
+
+    Half of it is for data: while Redis rewrites its append-only file, a page that changes is there twice.
+    """
+    hard = clamp(1, memory // 32, 32)
+    return {
+        "maxmemory": f"{max(8, memory // 2)}mb",
+        # What waits for a subscriber that does not read counts as data; beyond this the subscriber is dropped.
+        "client-output-buffer-limit": f"pubsub {hard}mb {max(1, hard // 4)}mb 60",
+    }
+
+
+# Defaults of the roles' variables that the arithmetic reads: a host's variables are those that somebody has set.
+DEFAULTS: Mapping[str, Any] = {
+    "airflow_api_server_instances": 2,
+    "airflow_api_server_workers": 1,
+    "airflow_config": {},
+    "airflow_host_control_memory_mb": 0,
+    "airflow_host_memory_mb": 0,
+    "airflow_worker_concurrency": 16,
+    "airflow_worker_memory_max": "",
+    "postgres_memory_mb": 0,
+    "postgres_settings": {},
+    "redis_memory_mb": 0,
+}
+EXPLICIT: Mapping[str, str] = {
+    "postgres": "postgres_memory_mb",
+    "redis": "redis_memory_mb",
+    "airflow": "airflow_host_control_memory_mb",
+    "worker": "airflow_worker_memory_max",
+}
+# Airflow's own: the size of each process's pool of database connections.
+POOL = {"sql_alchemy_pool_size": 5, "sql_alchemy_max_overflow": 10}
+# An API server process has a second pool, for what it does asynchronously.
+POOLS: Mapping[str, int] = {
+    "airflow_api_server": 2,
+    "airflow_scheduler": 1,
+    "airflow_dag_processor": 1,
+    "airflow_triggerer": 1,
+}
+
+Groups = Mapping[str, Sequence[str]]
+# Host and variable to value; DEFAULTS says what it is for a variable that is not set.
+Value = Callable[[str, str], Any]
+
+
+def whole(value: Any, default: int) -> int:
+    """Return a value as a whole number from 0, or the default for what is none."""
+    return int(str(value)) if re.fullmatch(r"\d+", str(value)) else default
+
+
+def api_server_processes(host: str, value: Value) -> int:
+    """Return how many API server processes run on a host of group airflow_api_server."""
+    return int(value(host, "airflow_api_server_instances")) * int(value(host, "airflow_api_server_workers"))
+
+
+def connections(groups: Groups, value: Value) -> dict[str, int]:
+    """Return how many connections the clients of each PostgreSQL cluster hold at most, rounded up.
+
+    The metadata database has the pools of the Airflow processes for clients. The one for Celery's results has each
+    process of the workers' pools, which keeps its connection, and two more for each worker and scheduler.
+    """
+    main, results = SPARE_CONNECTIONS["main"], SPARE_CONNECTIONS["results"]
+    for group, pools in POOLS.items():
+        for host in groups.get(group, ()):
+            config = value(host, "airflow_config")
+            database = config.get("database") if isinstance(config, Mapping) else None
+            sizes = [
+                whole(database.get(key), size) if isinstance(database, Mapping) else size for key, size in POOL.items()
+            ]
+            processes = api_server_processes(host, value) if group == "airflow_api_server" else 1
+            main += pools * processes * sum(sizes)
+    for host in groups.get("airflow_worker", ()):
+        results += int(value(host, "airflow_worker_concurrency")) + 2
+    results += 2 * len(groups.get("airflow_scheduler", ()))
+    return {"main": step_up(main), "results": step_up(results)}
+
+
+def load_of(host: str, groups: Groups, value: Value) -> Load:
+    """Return what runs on a host of the inventory."""
+    own = frozenset(group for group, hosts in groups.items() if host in hosts)
+    return Load(
+        groups=own,
+        api_server_processes=api_server_processes(host, value) if "airflow_api_server" in own else 0,
+        slots=int(value(host, "airflow_worker_concurrency")) if "airflow_worker" in own else 0,
+        # Counting them asks every worker's variables.
+        connections=connections(groups, value) if "postgres" in own else {},
+    )
+
+
+def size_mb(text: Any, total: int) -> int:
+    """Return a size as systemd spells it (``6G``, ``90%``) in MiB; 0 for none and for ``infinity``."""
+    match = re.fullmatch(r"(\d+)([KMGT%]?)", str(text).strip())
+    if not match:
+        return 0
+    number, unit = int(match[1]), match[2]
+    if unit == "%":
+        return total * number // 100
+    return number * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[unit] >> 20
+
+
+def explicit_of(host: str, total: int, value: Value) -> dict[str, int]:
+    """Return the limits that a person has set for a host, by part; 0 for none."""
+    return {
+        part: size_mb(value(host, name), total) if part == "worker" else int(value(host, name))
+        for part, name in EXPLICIT.items()
+    }
+
+
+def host_plan(host: str, total: int, groups: Groups, value: Value) -> Plan:
+    """Divide the memory of a host of the inventory."""
+    return plan(total, load_of(host, groups, value), explicit_of(host, total, value))
+
+
+def cluster_share(memory: int, cluster: str, counts: Mapping[str, int]) -> int:
+    """Return what one of PostgreSQL's clusters gets of the memory for all of them; results stay small."""
+    least = {name: postgres_least(name, count) for name, count in counts.items()}
+    rest = memory - sum(least.values())
+    if rest < 0:
+        return memory * least[cluster] // sum(least.values())
+    results = rest // 8
+    return least[cluster] + (results if cluster == "results" else rest - results)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A variable that cannot work on a machine."""
+
+    variable: str
+    value: str
+    expected: str
+    remedy: str
+
+
+def buffer_problems(host: str, found: Plan, load: Load, value: Value) -> Iterator[Problem]:
+    """Yield shared buffers that somebody has set and that leave a PostgreSQL cluster no room."""
+    settings = value(host, "postgres_settings")
+    if "postgres" not in found.parts or not isinstance(settings, Mapping) or "shared_buffers" not in settings:
+        return
+    text = str(settings["shared_buffers"])
+    match = re.fullmatch(r"(\d+) ?(kB|MB|GB|TB)?", text)
+    if not match:
+        return
+    # A number alone counts blocks of 8 kB.
+    kilobytes = {None: 8, "kB": 1, "MB": 1 << 10, "GB": 1 << 20, "TB": 1 << 30}[match[2]]
+    least = min(cluster_share(found.parts["postgres"], name, load.connections) for name in load.connections)
+    if int(match[1]) * kilobytes > least * 1024 // 2:
+        yield Problem(
+            "postgres_settings.shared_buffers",
+            text,
+            f"at most {least // 2}MB, half of the memory of each PostgreSQL cluster on this host",
+            "remove it: shared buffers follow postgres_memory_mb, which may be raised instead",
+        )
+
+
+def problems(host: str, machine: int, groups: Groups, value: Value) -> Iterator[Problem]:
+    """Yield what a person's values make impossible on a machine with so much memory."""
+    stated = int(value(host, "airflow_host_memory_mb"))
+    if stated > machine:
+        yield Problem(
+            "airflow_host_memory_mb",
+            str(stated),
+            f"at most {machine}, the memory of the machine in MiB",
+            "set it to what the machine has, or remove it",
+        )
+        return
+    total = stated or machine
+    load = load_of(host, groups, value)
+    found = plan(total, load, explicit_of(host, total, value))
+    explicit = {part: size for part, size in explicit_of(host, total, value).items() if size and part in load.least()}
+    least = load.least()
+    yield from buffer_problems(host, found, load, value)
+    small = False
+    for part, size in explicit.items():
+        if size < least[part]:
+            small = True
+            yield Problem(
+                EXPLICIT[part],
+                str(value(host, EXPLICIT[part])),
+                f"at least {least[part]} MiB for what runs on this host",
+                f"set {EXPLICIT[part]} to {least[part]} or more, or remove it for a share of the host's memory",
+            )
+    if not found.fits and not small:
+        terms = " + ".join(
+            f"{explicit.get(part, least[part])} ({EXPLICIT[part] if part in explicit else 'least for ' + part})"
+            for part in least
+        )
+        names = [EXPLICIT[part] for part in explicit]
+        shown = ", ".join(str(value(host, name)) for name in names)
+        yield Problem(
+            ", ".join(names) or "memory",
+            shown or f"{total} MB",
+            f"a sum of at most {steady(total)} MiB: {LEAST_SYSTEM} (system) + {terms} = {found.needed}",
+            f"lower or remove {' or '.join(names)}"
+            if names
+            else "give the machine more memory, move a group to another host, or lower airflow_worker_concurrency",
+        )

@@ -1,0 +1,144 @@
+"""The build of the runtime: what it installs it has verified, and what it has installed it tells."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "roles/airflow_runtime/files/build_runtime"
+UV = Path(sys.executable).parent / "uv"
+
+
+@pytest.fixture(scope="session")
+def build_runtime() -> ModuleType:
+    loader = SourceFileLoader("build_runtime", str(PROGRAM))
+    spec = importlib.util.spec_from_loader("build_runtime", loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def make_wheel(directory: Path, name: str, files: dict[str, str]) -> str:
+    """Make a wheel of version 1, and return the line of a lock that accepts it."""
+    path = directory / f"{name}-1-py3-none-any.whl"
+    info = f"{name}-1.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = []
+    with zipfile.ZipFile(path, "w") as wheel:
+        for member, text in files.items():
+            entry = zipfile.ZipInfo(member)
+            entry.external_attr = (0o100755 if "/scripts/" in member else 0o100644) << 16
+            wheel.writestr(entry, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record.append(f"{member},sha256={digest},{len(text)}")
+        wheel.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,"]) + "\n")
+    return f"{name}==1 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A build directory whose locks accept two small wheels; the first brings the controller's own uv."""
+    build = tmp_path / "build"
+    wheels = build / "wheels"
+    (build / "airflow_celery_cluster").mkdir(parents=True)
+    wheels.mkdir()
+    starter = f'#!/bin/sh\nexec {UV} "$@"\n'
+    (build / "uv.txt").write_text(make_wheel(wheels, "uvstarter", {"uvstarter-1.data/scripts/uv": starter}))
+    (build / "requirements.txt").write_text(make_wheel(wheels, "harmless", {"harmless.py": "answer = 42\n"}))
+    settings = {"release": "r1", "release_dir": str(tmp_path / "releases" / "r1"), "airflow_version": "3"}
+    settings |= {"platform": "here", "index_url": "", "proxy_url": ""}
+    (build / "settings.json").write_text(json.dumps(settings))
+    return build
+
+
+def run(build: Path) -> subprocess.CompletedProcess[str]:
+    """Run the build with the wheels for an index."""
+    wheels = str(build / "wheels")
+    ours = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "UV_NO_INDEX": "1", "UV_FIND_LINKS": wheels}
+    return subprocess.run(
+        [sys.executable, PROGRAM, build / "settings.json"],
+        env=os.environ | ours | {"PIP_CONFIG_FILE": os.devnull},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def result_of(build: Path) -> list[str]:
+    """Return what the build has left that could be taken for a release."""
+    return [str(path) for path in (*build.glob("*.tar.zst*"), *build.parent.glob("releases/*/release.json"))]
+
+
+def test_files_with_the_locked_hashes_are_installed(build: Path) -> None:
+    """Without this the tests below would say nothing: here the build comes as far as the missing Airflow."""
+    done = run(build)
+    assert "No module named 'flower'" in done.stderr
+    assert list(build.parent.glob("releases/r1/lib/python3*/site-packages/harmless.py"))
+
+
+@pytest.mark.parametrize(
+    ("lock", "complaint"),
+    [("uv.txt", "DO NOT MATCH THE HASHES"), ("requirements.txt", "Hash mismatch for `harmless==1`")],
+)
+def test_a_file_with_another_hash_stops_the_build(build: Path, lock: str, complaint: str) -> None:
+    wheel = next((build / "wheels").glob("uvstarter*" if lock == "uv.txt" else "harmless*"))
+    # What somebody in the middle would do: the same name and version, another content.
+    make_wheel(wheel.parent, wheel.name.split("-")[0], {"evil.py": "answer = 43\n"})
+    done = run(build)
+    assert done.returncode != 0
+    assert complaint in done.stderr
+    assert result_of(build) == []
+    assert not list(build.parent.glob("releases/r1/lib/python3*/site-packages/evil.py"))
+
+
+@pytest.mark.parametrize("lock", ["uv.txt", "requirements.txt"])
+def test_a_requirement_without_hash_stops_the_build(build: Path, lock: str) -> None:
+    name = (build / lock).read_text().split(" ")[0]
+    (build / lock).write_text(f"{name}\n")
+    done = run(build)
+    assert done.returncode != 0
+    assert "--require-hashes" in done.stderr
+    assert "hash" in done.stderr.lower().replace("--require-hashes", "")
+    assert result_of(build) == []
+
+
+def test_the_sbom_has_the_locks_hashes_by_name_and_version(build_runtime: ModuleType) -> None:
+    one, two, three = ("1" * 64, "2" * 64, "3" * 64)
+    lock = (
+        f"a.B_c[extra]==1.0 ; python_version < '3.12' \\\n    --hash=sha256:{two} \\\n    --hash=sha256:{one}\n"
+        f"a-b-c==2.0 \\\n    --hash=sha256:{three}\n# via nobody\n"
+    )
+    accepted = build_runtime.accepted_hashes(lock)
+    assert accepted == {("a-b-c", "1.0"): [two, one], ("a-b-c", "2.0"): [three]}
+    sbom: dict[str, Any] = {
+        "metadata": {},
+        "components": [
+            {"bom-ref": "A.b.c==1.0", "name": "A.b.c", "version": "1.0", "purl": "pkg:pypi/a-b-c@1.0"},
+            {"bom-ref": "ours==0", "name": "ours", "version": "0", "purl": "pkg:pypi/ours@0"},
+        ],
+        "dependencies": [],
+    }
+    build_runtime.complete_sbom(sbom, "3.3.2-abc", "debian13", accepted)
+    locked, ours = sbom["components"]
+    assert [entry["content"] for entry in locked["hashes"]] == [one, two]
+    assert locked["purl"] == "pkg:pypi/a-b-c@1.0"
+    assert "hashes" not in ours
+    assert "purl" not in ours
+    runtime = sbom["metadata"]["component"]["bom-ref"]
+    assert sbom["dependencies"] == [{"ref": runtime, "dependsOn": ["A.b.c==1.0", "ours==0"]}]
