@@ -208,7 +208,8 @@ def main() -> int:
   Airflow   {cluster.url}   user {user}, password {password}
   Flower    {cluster.flower_url}   user {flower_user}, password {flower_password}
 
-These logins were made for this demo only and are kept in
+The certificate is signed by the demo's own authority, {cluster.ca_file}:
+have your browser trust it, or pass its warning. These logins were made for this demo only and are kept in
 {arguments.inventory}/group_vars/all/secrets.yml. Take everything down with: make destroy
 """)
     for problem in problems:

@@ -46,12 +46,11 @@ SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 PREFIXES = ("airflow_", "certificates_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
-    "haproxy_flower": "set flower_port and flower_bind instead",
+    "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
-    "postgres_cluster": "set postgres_settings and postgres_memory_mb, which hold for every cluster, instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
-    "postgres_cluster": "it is set for each of the two database clusters",
+    "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
     "redis_users": "set airflow_broker_password and flower_broker_password instead",
 }
 # One host would look for the other at the wrong port, or run another release, if these differed.
@@ -130,7 +129,12 @@ class Endpoint:
 _METADATA_CLIENTS = frozenset({"airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer"})
 ENDPOINTS = (
     Endpoint("airflow_database_url", "postgres", "postgres_port", _METADATA_CLIENTS),
-    Endpoint("airflow_result_backend", "postgres", "postgres_results_port", frozenset({"airflow_scheduler", "airflow_worker"})),
+    Endpoint(
+        "airflow_result_backend",
+        "postgres",
+        "postgres_results_port",
+        frozenset({"airflow_scheduler", "airflow_worker"}),
+    ),
     Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
     Endpoint("airflow_execution_api_url", "haproxy", "haproxy_port", frozenset({"airflow_worker"})),
 )
@@ -260,7 +264,7 @@ RULES: Mapping[str, Between | Matches] = {
     "certificates_days": Between(1, 36_500, "(days)"),
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
     "certificates_renew_days": Between(0, 36_500, "(days)"),
-    "flower_bind": _BIND,
+    "airflow_flower_bind": _BIND,
     "flower_port": _PORT,
     "flower_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
     "haproxy_bind": _BIND,
@@ -295,7 +299,7 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "api_auth.jwt_secret": "airflow_jwt_secret",
     "celery.broker_url": "airflow_broker_url",
     "celery.flower_basic_auth": "flower_user and flower_password",
-    "celery.flower_host": "flower_bind",
+    "celery.flower_host": "airflow_flower_bind",
     "celery.flower_port": "flower_port",
     "celery.result_backend": "airflow_result_backend",
     "celery.worker_concurrency": "airflow_worker_concurrency",

@@ -34,9 +34,14 @@ def test_api_servers_on_loopback_and_elsewhere() -> None:
         "127.0.0.1:8082",
     ]
     assert cluster.api_servers("ab", HOSTVARS, 8081, 1, False) == [
-        {"name": "a-8081", "address": "a.example.org:8081"},
-        {"name": "b-8081", "address": "192.0.2.2:8081"},
+        {"name": "a-8081", "address": "a.example.org:8081", "host": "a", "tls": True},
+        {"name": "b-8081", "address": "192.0.2.2:8081", "host": "b", "tls": True},
     ]
+
+
+def test_a_certificate_names_each_name_and_address_once() -> None:
+    names = ["worker1", "192.0.2.7", "worker1", "fd00::7"]
+    assert cluster.subject_alt_names(names) == ["DNS:worker1", "IP:192.0.2.7", "IP:fd00::7"]
 
 
 def test_url_quote_leaves_nothing_that_a_url_could_misread() -> None:

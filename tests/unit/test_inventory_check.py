@@ -380,9 +380,9 @@ def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
     worker = plan["worker1"]
     assert [entry["port"] for entry in worker["ports"]] == [8793]
     assert {(entry["variable"], entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
-        ("airflow_result_backend", "192.0.2.0", 5432, "control1"),
+        ("airflow_result_backend", "192.0.2.0", 5433, "control1"),
         ("airflow_broker_url", "192.0.2.0", 6379, "control1"),
-        ("airflow_execution_api_url", "192.0.2.0", 8080, "control1"),
+        ("airflow_execution_api_url", "192.0.2.0", 443, "control1"),
     }
     assert worker["names"] == []
     assert worker["airflow_version"] == DEFAULTS["airflow_version"]
@@ -390,8 +390,8 @@ def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
 
 def test_the_control_node_is_asked_for_its_ports_and_the_workers_of_the_play() -> None:
     control = machine_plans(inventory(), ["control1", "worker2"])["control1"]
-    assert [entry["port"] for entry in control["ports"]] == [5432, 6379, 8080, 8081, 8082, 8974, 8794, 5555]
-    assert control["ports"][4]["units"] == ["airflow-api-server@8082.service"]
+    assert [entry["port"] for entry in control["ports"]] == [5432, 5433, 6379, 443, 80, 8081, 8082, 8974, 8794, 5555]
+    assert control["ports"][6]["units"] == ["airflow-api-server@8082.service"]
     assert control["names"] == [{"address": "192.0.2.2", "host": "worker2"}]
     assert control["endpoints"] == []
 
@@ -405,7 +405,7 @@ def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
     assert {(entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
         ("broker.example.org", 6379, ""),
         ("db", 99, ""),
-        ("192.0.2.0", 8080, "control1"),
+        ("192.0.2.0", 443, "control1"),
     }
 
 

@@ -24,7 +24,7 @@ UNITS = {
     "airflow_worker": ["airflow-worker", "airflow-worker-watchdog"],
     "flower": ["airflow-flower"],
     "haproxy": ["haproxy"],
-    "postgres": ["postgresql@{postgres}-main"],
+    "postgres": ["postgresql@{postgres}-main", "postgresql@{postgres}-results"],
     "redis": ["redis-server"],
 }
 # "*" is any address of the host, "lo" the loopback only.
@@ -34,24 +34,36 @@ LISTENERS = {
     "airflow_scheduler": {(8974, "lo")},
     "airflow_triggerer": {(8794, "*")},
     "airflow_worker": {(8793, "*")},
-    "flower": {(5555, "*")},
-    "haproxy": {(8080, "*")},
-    "postgres": {(5432, "*")},
+    "flower": {(5555, "lo")},
+    "haproxy": {(80, "*"), (443, "*")},
+    "postgres": {(5432, "*"), (5433, "*")},
     "redis": {(6379, "*")},
 }
 # Process -> the secrets it may hold, by the name of the setting, as in the table of "who needs what".
 SECRETS_OF = {
-    "api-server": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "API__SECRET_KEY"},
-    "dag-processor": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY"},
+    "api-server": {
+        "DATABASE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "CORE__FERNET_KEY",
+        "API_AUTH__JWT_SECRET",
+        "API__SECRET_KEY",
+    },
+    "dag-processor": {"DATABASE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN_ASYNC", "CORE__FERNET_KEY"},
     "flower": {"CELERY__BROKER_URL", "CELERY__FLOWER_BASIC_AUTH"},
     "scheduler": {
         "DATABASE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
         "CORE__FERNET_KEY",
         "API_AUTH__JWT_SECRET",
         "CELERY__BROKER_URL",
         "CELERY__RESULT_BACKEND",
     },
-    "triggerer": {"DATABASE__SQL_ALCHEMY_CONN", "CORE__FERNET_KEY", "API__SECRET_KEY"},
+    "triggerer": {
+        "DATABASE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "CORE__FERNET_KEY",
+        "API__SECRET_KEY",
+    },
     "worker": {"CELERY__BROKER_URL", "CELERY__RESULT_BACKEND", "API__SECRET_KEY"},
     "worker-watchdog": {"CELERY__BROKER_URL"},
 }
@@ -200,47 +212,80 @@ def test_a_worker_holds_no_key_to_the_metadata(connect: Connect, secrets: dict[s
 def test_a_worker_is_refused_by_the_metadata_database(
     cluster: Cluster, connect: Connect, secrets: dict[str, str], worker: str
 ) -> None:
-    def try_to_connect(user: str, password: str, database: str) -> str:
+    def try_to_connect(user: str, password: str, database: str, port: int) -> str:
         program = (
             "import os, psycopg2; psycopg2.connect("
-            f"host='{cluster.address(cluster.first('postgres'))}', user='{user}', dbname='{database}', "
+            f"host='{cluster.address(cluster.first('postgres'))}', port={port}, user='{user}', dbname='{database}', "
+            "sslmode='verify-full', sslrootcert='/etc/airflow/tls/ca.pem', "
             "connect_timeout=10, password=os.environ['PGPASSWORD']); print('connected')"
         )
         answer = connect(worker).run(f'PGPASSWORD={password} /opt/airflow/current/bin/python -c "{program}" 2>&1')
         return str(answer.stdout.strip().splitlines()[-1])
 
-    assert try_to_connect("celery", secrets["airflow_results_password"], "celery_results") == "connected"
+    variables = cluster.variables[cluster.first("postgres")]
+    main, results = int(variables["postgres_port"]), int(variables["postgres_results_port"])
+    assert try_to_connect("celery", secrets["airflow_results_password"], "celery_results", results) == "connected"
     # Even with the right password, which it does not have.
-    assert "no pg_hba.conf entry" in try_to_connect("airflow", secrets["airflow_database_password"], "airflow")
-    assert "no pg_hba.conf entry" in try_to_connect("celery", secrets["airflow_results_password"], "airflow")
+    assert "no pg_hba.conf entry" in try_to_connect("airflow", secrets["airflow_database_password"], "airflow", main)
+    assert "no pg_hba.conf entry" in try_to_connect("celery", secrets["airflow_results_password"], "airflow", results)
 
 
 def test_databases_belong_to_two_roles(cluster: Cluster, connect: Connect) -> None:
     host = connect(cluster.first("postgres"))
+    variables = cluster.variables[cluster.first("postgres")]
+    for port, owner, database in (
+        (variables["postgres_port"], "airflow", "airflow"),
+        (variables["postgres_results_port"], "celery", "celery_results"),
+    ):
 
-    def query(statement: str) -> list[str]:
-        return host.check_output(f'runuser -u postgres -- psql -At -c "{statement}"').splitlines()
+        def query(statement: str, port: object = port) -> list[str]:
+            return host.check_output(f'runuser -u postgres -- psql -p {port} -At -c "{statement}"').splitlines()
 
-    owners = query("select datname || ' ' || pg_get_userbyid(datdba) from pg_database where not datistemplate")
-    assert {"airflow airflow", "celery_results celery"} <= set(owners)
-    allowed = "select has_database_privilege('{}', '{}', 'CONNECT')"
-    assert query(allowed.format("airflow", "airflow")) == ["t"]
-    assert query(allowed.format("celery", "celery_results")) == ["t"]
-    assert query(allowed.format("celery", "airflow")) == ["f"]
-    assert query(allowed.format("airflow", "celery_results")) == ["f"]
-    powers = "select rolname from pg_roles where rolname in ('airflow', 'celery')"
-    assert query(powers + " and (rolsuper or rolcreatedb or rolcreaterole)") == []
+        found = query("select datname, pg_get_userbyid(datdba) from pg_database where not datistemplate")
+        assert set(found) == {f"{database}|{owner}", "postgres|postgres"}
+        assert query(f"select has_database_privilege('{owner}', '{database}', 'CONNECT')") == ["t"]
+        assert query(f"select has_database_privilege('public', '{database}', 'CONNECT')") == ["f"]
+        # No role but the owner, and that one without powers.
+        roles = "select rolname from pg_roles where rolname !~ '^pg_' and rolname <> 'postgres'"
+        assert query(roles) == [owner]
+        assert query(roles + " and (rolsuper or rolcreatedb or rolcreaterole)") == []
+
+
+def redis_cli(secrets: dict[str, str], user: str, command: str) -> str:
+    """Return a command line that speaks to Redis as one of its users."""
+    password = secrets["airflow_broker_password" if user == "airflow" else "flower_broker_password"]
+    login = f"REDISCLI_AUTH={password} redis-cli --no-auth-warning --user {user}"
+    return f"{login} --tls --cacert /etc/airflow/tls/ca.pem -h 127.0.0.1 {command}"
 
 
 def test_redis_keeps_what_it_is_given(cluster: Cluster, connect: Connect, secrets: dict[str, str]) -> None:
     host = connect(cluster.first("redis"))
-    assert "NOAUTH" in host.run("redis-cli ping").stdout
-    login = f"REDISCLI_AUTH={secrets['airflow_broker_password']} redis-cli"
-    assert host.check_output(f"{login} ping") == "PONG"
-    for setting, value in {"appendonly": "yes", "maxmemory-policy": "noeviction"}.items():
-        assert host.check_output(f"{login} config get {setting}").split() == [setting, value]
-    config = host.file("/etc/redis/redis.conf")
-    assert config.mode == 0o640
+    assert host.check_output(redis_cli(secrets, "airflow", "ping")) == "PONG"
+    shown = host.check_output(redis_cli(secrets, "airflow", "info")).splitlines()
+    assert {"aof_enabled:1", "maxmemory_policy:noeviction"} <= {line.strip() for line in shown}
+    for path in ("/etc/redis/redis.conf", "/etc/redis/users.acl"):
+        assert host.file(path).mode == 0o640
+
+
+def test_redis_lets_nobody_do_more_than_they_need(cluster: Cluster, connect: Connect, secrets: dict[str, str]) -> None:
+    host = connect(cluster.first("redis"))
+    plain = host.run("redis-cli -h 127.0.0.1 ping")
+    assert plain.rc != 0 or "PONG" not in plain.stdout
+    assert "NOAUTH" in host.run("redis-cli --tls --cacert /etc/airflow/tls/ca.pem -h 127.0.0.1 ping").stdout
+    for user in ("airflow", "flower"):
+        for command in (
+            "config get dir",
+            "flushall",
+            "keys '*'",
+            "acl list",
+            "debug sleep 0",
+            "shutdown",
+            "replicaof a 1",
+        ):
+            assert "NOPERM" in host.run(redis_cli(secrets, user, command)).stdout, f"{user}: {command}"
+    for command in ("lpush default x", "rpop default", "get unacked", "publish other x", "set x y"):
+        assert "NOPERM" in host.run(redis_cli(secrets, "flower", command)).stdout, command
+    assert host.check_output(redis_cli(secrets, "flower", "llen default")).isdigit()
 
 
 def as_kb(setting: str) -> int:
@@ -302,13 +347,19 @@ def test_postgresql_has_settings_for_its_memory(cluster: Cluster, connect: Conne
 
 def test_redis_has_settings_for_its_memory(cluster: Cluster, connect: Connect, secrets: dict[str, str]) -> None:
     host = connect(cluster.first("redis"))
-    login = f"REDISCLI_AUTH={secrets['airflow_broker_password']} redis-cli"
+    lines = host.file("/etc/redis/redis.conf").content_string.splitlines()
+    settings = dict(line.split(" ", 1) for line in lines if line and not line.startswith("#"))
 
     def config(setting: str) -> str:
-        return str(host.check_output(f"{login} config get {setting}").splitlines()[1])
+        return settings[setting].strip('"')
 
     limit = limit_of(properties(host, "redis-server")) << 20
-    assert 8 << 20 <= int(config("maxmemory")) <= limit // 2
+    shown = dict(
+        line.split(":", 1)
+        for line in host.check_output(redis_cli(secrets, "airflow", "info memory")).split()
+        if ":" in line
+    )
+    assert 8 << 20 <= int(shown["maxmemory"]) <= limit // 2
     pubsub = config("client-output-buffer-limit").split("pubsub ")[1].split()
     assert 0 < int(pubsub[1]) <= int(pubsub[0]) <= limit // 16
     assert config("oom-score-adj-values") == "0 0 800"
@@ -401,11 +452,11 @@ def test_haproxy_sees_every_api_server(cluster: Cluster, connect: Connect) -> No
 
 @pytest.mark.parametrize("path", ["/api/v2/dags", "/api/v2/connections", "/api/v2/config"])
 def test_nobody_reads_the_api_without_login(cluster: Cluster, path: str) -> None:
-    status, _ = http("GET", cluster.url + path)
+    status, _ = http("GET", cluster.url + path, ca_file=cluster.ca_file)
     assert status in (401, 403)
 
 
 def test_wrong_password_is_refused(cluster: Cluster) -> None:
     body = {"username": cluster.admin[0], "password": "not" + cluster.admin[1]}
-    status, _ = http("POST", f"{cluster.url}/auth/token", body=body)
+    status, _ = http("POST", f"{cluster.url}/auth/token", body=body, ca_file=cluster.ca_file)
     assert status == 401

@@ -47,10 +47,10 @@ def test_flower_asks_for_its_own_login(cluster: Cluster) -> None:
     user, password = cluster.flower_login
     for path in ("/", "/workers", "/api/workers", "/api/tasks", "/broker"):
         url = cluster.flower_url + path
-        assert http("GET", url)[0] == 401, path
-        assert http("GET", url, login=(user, "not" + password))[0] == 401, path
-        assert http("GET", url, login=(user, password))[0] == 200, path
-    assert http("GET", cluster.flower_url + "/", login=cluster.admin)[0] == 401
+        assert http("GET", url, ca_file=cluster.ca_file)[0] == 401, path
+        assert http("GET", url, login=(user, "not" + password), ca_file=cluster.ca_file)[0] == 401, path
+        assert http("GET", url, login=(user, password), ca_file=cluster.ca_file)[0] == 200, path
+    assert http("GET", cluster.flower_url + "/", login=cluster.admin, ca_file=cluster.ca_file)[0] == 401
 
 
 def test_default_pool_is_as_large_as_all_workers(cluster: Cluster, client: AirflowClient) -> None:

@@ -1,7 +1,7 @@
 """TLS of the asynchronous connections to the metadata database, as the synchronous ones have it.
 
-libpq reads ``sslmode`` and ``sslrootcert`` from the connection's URL. asyncpg, which Airflow uses beside it, is given its
-settings as arguments; this makes them from the same URL, so that there is one place to say them.
+libpq reads ``sslmode`` and ``sslrootcert`` from the connection's URL. asyncpg, which Airflow uses beside it, is given
+its settings as arguments; this makes them from the same URL, so that there is one place to say them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow.configuration import conf
 
 
 def connect_args(url: str) -> dict[str, Any]:
-    """Return asyncpg's arguments for a SQLAlchemy URL. Raises ValueError for a ``sslmode`` that would trust anybody."""
+    """Return asyncpg's arguments for a SQLAlchemy URL."""
     query = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     mode = query.get("sslmode", "prefer")
     if mode not in ("verify-full", "verify-ca"):
