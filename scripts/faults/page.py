@@ -16,10 +16,10 @@ PAGE = PROJECT / "docs/faults.md"
 HEAD = """# Faults
 
 What happens to running tasks when something breaks, as found by `make faults`: each fault under load on a cluster of
-local machines (one control node, two workers) with default settings. Every task writes its begin, a beat each half
-second and its end into a ledger outside Airflow; the table is counted from the ledgers and from Airflow. After each run
-every component was healthy, every worker answered Celery's ping, and the next DAG run was a normal one; otherwise the
-run counts as one with a problem.
+local machines (one control node, two workers) with default settings, Debian 13 or, with `DEBIAN=12`, Debian 12. Every
+task writes its begin, a beat each half second and its end into a ledger outside Airflow; the table is counted from the
+ledgers and from Airflow. After each run every component was healthy, every worker answered Celery's ping, and the next
+DAG run was a normal one; otherwise the run counts as one with a problem.
 
 - **interrupted**: executions that did not come to their own end: their machine, worker or fence ended them.
 - **lost**: tasks that never came to an end. **overlapped**: tasks of which two executions ran at the same time.

@@ -34,6 +34,7 @@ import psutil
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 # The kernel takes the process with the highest score when memory runs out: a task, never its supervisor or the worker.
 TASK_OOM_SCORE = "500"
 # Seconds from SIGTERM to SIGKILL for a task that may soon run elsewhere: less than a retry takes to start.
@@ -215,8 +216,11 @@ def bind_tasks_to_supervisor() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)  # the supervisor died in between, so its signal is never going to come
+        # A supervisor hides its memory, its task inherits that, and a hidden process does not own its files in /proc.
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
     os.register_at_fork(after_in_child=in_child)
 
