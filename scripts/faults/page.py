@@ -23,8 +23,8 @@ DAG run was a normal one; otherwise the run counts as one with a problem.
 
 - **interrupted**: executions that did not come to their own end: their machine, worker or fence ended them.
 - **lost**: tasks that never came to an end. **overlapped**: tasks of which two executions ran at the same time.
-- **woken**: tasks that wrote one more line the moment their machine, which had stood still, went on; then its fence
-  ended them. No program can keep itself from being woken; this is as close as it gets.
+- **woken**: tasks that wrote one more line the moment their machine, which had stood still, went on, and were ended by
+  its fence or came to their end with it. No program can keep itself from being woken; this is as close as it gets.
 - **running again**: seconds from the fault until an interrupted task ran again, over all interrupted tasks of all runs.
 """
 
