@@ -47,15 +47,17 @@ class Execution:
             min(mine[1], others[1]) > max(mine[0], others[0]) for mine in self.stretches for others in other.stretches
         )
 
-    def woke_beside(self, other: Execution) -> bool:
-        """Return whether it left a single sign of life while the other ran.
+    def superseded_by(self, other: Execution) -> bool:
+        """Return whether the other began while this one stood still, or ran: it was given away before its last sign."""
+        return self.task == other.task and self.begin < other.begin < self.last
+
+    def woke_after(self, other: Execution) -> bool:
+        """Return whether it left a single sign of life after the other had begun.
 
         A machine that stood still may get as far as that before its fence ends what it ran.
         """
-        return self.task == other.task and any(
-            first == last and others[0] < first < others[1]
-            for first, last in self.stretches
-            for others in other.stretches
+        return self.superseded_by(other) and any(
+            first == last and first > other.begin for first, last in self.stretches
         )
 
 
@@ -88,8 +90,8 @@ def overlapping(executions: Sequence[Execution]) -> list[tuple[Execution, Execut
 
 
 def woken(executions: Sequence[Execution]) -> list[Execution]:
-    """Return the executions that left a single sign of life while another one of the same task ran."""
-    return [one for one in executions if any(one.woke_beside(other) for other in executions if other is not one)]
+    """Return the executions that left a single sign of life after another one of the same task had begun."""
+    return [one for one in executions if any(one.woke_after(other) for other in executions)]
 
 
 def lost(executions: Sequence[Execution], tasks: Iterable[str]) -> list[str]:
@@ -99,8 +101,8 @@ def lost(executions: Sequence[Execution], tasks: Iterable[str]) -> list[str]:
 
 
 def interrupted(executions: Sequence[Execution]) -> list[Execution]:
-    """Return the executions that did not come to their end."""
-    return [execution for execution in executions if not execution.ended]
+    """Return the executions that did not come to their end, or came to it when another one had taken their place."""
+    return [one for one in executions if not one.ended or any(one.superseded_by(other) for other in executions)]
 
 
 def recovery_times(executions: Sequence[Execution], since: float) -> list[float]:
@@ -110,7 +112,7 @@ def recovery_times(executions: Sequence[Execution], since: float) -> list[float]
     """
     times = []
     for broken in interrupted(executions):
-        later = [other.begin for other in executions if other.task == broken.task and other.begin > broken.last]
+        later = [other.begin for other in executions if other.task == broken.task and other.begin > broken.begin]
         if later:
             times.append(min(later) - since)
     return times

@@ -332,6 +332,7 @@ SHORT = frozenset(
         "power-off",
         "freeze",
         "silent-drop-child",
+        "api-servers-away",
         "kill-postgresql",
         "kill-both-api-servers",
         "redis-data-loss",

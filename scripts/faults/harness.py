@@ -223,13 +223,13 @@ def run_fault(cluster: Cluster, fault: Fault) -> Result:
     begun = time.monotonic()
     client.wait_for_dag(DAG, seconds=120)
     client.pause(DAG, False)
-    if fault.prepare:
-        fault.prepare(scene)
-    before = scene.wait_until_healthy()
-    if before:
-        result.problems += [f"before the fault: {problem}" for problem in before]
-        return result
     try:
+        if fault.prepare:
+            fault.prepare(scene)
+        before = scene.wait_until_healthy()
+        if before:
+            result.problems += [f"before the fault: {problem}" for problem in before]
+            return result
         scene.begin_load(fault.load)
         result.tasks = len(scene.tasks)
         strike(scene, fault)

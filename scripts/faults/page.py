@@ -16,15 +16,15 @@ PAGE = PROJECT / "docs/faults.md"
 HEAD = """# Faults
 
 What happens to running tasks when something breaks, as found by `make faults`: each fault under load on a cluster of
-local machines (one control node, two workers) with default settings. Every task writes its begin, a beat each half
-second and its end into a ledger outside Airflow; the table is counted from the ledgers and from Airflow. After each run
-every component was healthy, every worker answered Celery's ping, and the next DAG run was a normal one; otherwise the
-run counts as one with a problem.
+local machines (one control node, two workers) with default settings, Debian 13 or, with `DEBIAN=12`, Debian 12. Every
+task writes its begin, a beat each half second and its end into a ledger outside Airflow; the table is counted from the
+ledgers and from Airflow. After each run every component was healthy, every worker answered Celery's ping, and the next
+DAG run was a normal one; otherwise the run counts as one with a problem.
 
 - **interrupted**: executions that did not come to their own end: their machine, worker or fence ended them.
 - **lost**: tasks that never came to an end. **overlapped**: tasks of which two executions ran at the same time.
-- **woken**: tasks that wrote one more line the moment their machine, which had stood still, went on; then its fence
-  ended them. No program can keep itself from being woken; this is as close as it gets.
+- **woken**: tasks that wrote one more line the moment their machine, which had stood still, went on, and were ended by
+  its fence or came to their end with it. No program can keep itself from being woken; this is as close as it gets.
 - **running again**: seconds from the fault until an interrupted task ran again, over all interrupted tasks of all runs.
 """
 

@@ -50,6 +50,16 @@ def test_a_frozen_execution_that_woke_and_was_ended_is_told_apart() -> None:
     assert ledger.woken(ledger.read(DEAD + RETRY)) == []
 
 
+def test_a_task_that_wakes_up_to_its_end_was_interrupted_all_the_same() -> None:
+    retry = lines("load[0]", 2, "worker2", ("begin", 30), ("beat", 31), ("end", 32), pid=8)
+    found = ledger.read(DEAD + lines("load[0]", 1, "worker1", ("end", 60), pid=7) + retry)
+    assert ledger.overlapping(found) == []
+    assert [one.host for one in ledger.interrupted(found)] == ["worker1"]
+    assert [one.host for one in ledger.woken(found)] == ["worker1"]
+    assert ledger.recovery_times(found, since=15) == [15]
+    assert ledger.lost(found, ["load[0]"]) == []
+
+
 def test_other_tasks_may_run_at_the_same_time() -> None:
     assert ledger.overlapping(ledger.read(WELL + RETRY + EARLY[:0])) == []
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from cluster_inventory import Cluster
-from faults.catalogue import BY_NAME, SHORT
-from faults.harness import run_fault
+from faults.catalogue import BY_NAME, SHORT, WORKER
+from faults.harness import Scene, run_fault
+from faults.machines import Machines
 
 # Faults that end the executions that they hit; the others must not be noticed by any task.
-INTERRUPTING = {"power-off", "freeze", "silent-drop-child", "drain-too-long"}
+INTERRUPTING = {"api-servers-away", "power-off", "freeze", "silent-drop-child", "drain-too-long"}
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))
@@ -20,3 +21,21 @@ def test_no_task_is_lost_and_none_runs_twice_at_once(cluster: Cluster, name: str
     # A fault that nobody noticed was none: then the test would prove nothing.
     assert (result.interrupted > 0) == (name in INTERRUPTING), result.as_json()
     assert len(result.recovery) == result.interrupted
+
+
+def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(cluster: Cluster) -> None:
+    machines = Machines(cluster)
+    scene = Scene(cluster, machines, cluster.client())
+    scene.begin_load({"tasks": 4, "seconds": 10})
+    scores = machines.shell(
+        scene.worker,
+        f"main={machines.main_process(scene.worker, WORKER)}; cat /proc/$main/oom_score_adj; "
+        "for supervisor in $(pgrep -P $main); do for task in $(pgrep -P $supervisor); do "
+        "[ $(ps -o pgid= -p $task) != $task ] || cat /proc/$supervisor/oom_score_adj /proc/$task/oom_score_adj; "
+        "done; done",
+    ).split()
+    worker, *others = map(int, scores)
+    supervisors, tasks = others[::2], others[1::2]
+    assert tasks
+    assert max(worker, *supervisors) < min(tasks)
+    assert scene.wait_for_run(scene.run_id, 120).state == "success"
