@@ -9,9 +9,9 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 SHUT_OUT = (
-    "With the new rules this controller could not open a new SSH connection within {seconds} s. {now} Nothing was made "
-    "permanent. Let the controller in: see firewall_ssh_sources, and firewall_ssh_ports if sshd listens on another port "
-    "than ansible_port."
+    "With the new rules this controller could not open a new SSH connection within {seconds} s. {now} "
+    "Nothing was made permanent. Let the controller in: see firewall_ssh_sources, and firewall_ssh_ports "
+    "if sshd listens on another port than ansible_port."
 )
 BACK = "The host has taken them back by itself and has its previous rules."
 GONE = "The host takes them back by itself, and did not answer for another {seconds} s: look at its console."

@@ -43,7 +43,17 @@ SINGLE_HOST_GROUPS = ("postgres", "redis")
 SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 
 # --- Variables --------------------------------------------------------------------------------------------------------
-PREFIXES = ("airflow_", "certificates_", "firewall_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
+PREFIXES = (
+    "airflow_",
+    "certificates_",
+    "firewall_",
+    "flower_",
+    "haproxy_",
+    "local_machines_",
+    "postgres_",
+    "preflight_",
+    "redis_",
+)
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",

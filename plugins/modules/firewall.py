@@ -40,8 +40,8 @@ options:
   rules:
     description:
       - What the host lets in. Loopback, answers, ICMP and DHCP answers are always accepted.
-      - Without it the rules stay as they are, and only the addresses of O(clients) are brought up to date, on a host that
-        has the firewall. No way in can be lost by that, so it needs no confirmation.
+      - Without it the rules stay as they are, and only the addresses of O(clients) are brought up to date, on a host
+        that has the firewall. No way in can be lost by that, so it needs no confirmation.
     type: list
     elements: dict
     suboptions:
@@ -189,8 +189,9 @@ def client_networks(
         networks = [network for network in networks if not network.is_loopback]
         if problems and not networks:
             raise Unresolved(
-                f"host {host}: {'; '.join(problems)}. Set airflow_address or ansible_host of {host} to an IP address, or to "
-                "a name that this host can resolve"
+                f"host {host}: {'; '.join(problems)}. "
+                f"Set airflow_address or ansible_host of {host} to an IP address, or "
+                "to a name that this host can resolve"
             )
         unresolved += [f"host {host}: {problem}" for problem in problems]
         found += networks
@@ -222,7 +223,9 @@ def rule_lines(rule: Mapping[str, Any], resolve: Callable[[str], list[str]]) -> 
     try:
         found = by_version(network for source in rule["sources"] for network in networks_of(source, resolve))
     except Unresolved as error:
-        raise Unresolved(f"a source of the rule {comment or end!r} is not an IP address, network or name: {error}") from None
+        raise Unresolved(
+            f"a source of the rule {comment or end!r} is not an IP address, network or name: {error}"
+        ) from None
     if found == EVERYBODY:
         return [f"\t\t{end}"]
     lines = [
@@ -232,9 +235,7 @@ def rule_lines(rule: Mapping[str, Any], resolve: Callable[[str], list[str]]) -> 
         for version in (4, 6)
         if found[version]
     ]
-    return lines + [
-        f"\t\t{SADDR[version]} @{group}_{version} {end}" for group in rule["clients"] for version in (4, 6)
-    ]
+    return lines + [f"\t\t{SADDR[version]} @{group}_{version} {end}" for group in rule["clients"] for version in (4, 6)]
 
 
 def table(rules: Iterable[Mapping[str, Any]], sets: Mapping[str, Networks], resolve: Callable[[str], list[str]]) -> str:

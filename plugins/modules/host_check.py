@@ -99,7 +99,8 @@ options:
         default: ""
       filtered:
         description:
-          - Whether that host has the cluster's firewall, which may not know this machine yet. Silence is no finding then.
+          - Whether that host has the cluster's firewall, which may not know this machine yet. Silence is no finding
+            then.
         type: bool
         default: false
   names:
@@ -422,7 +423,7 @@ def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
             "firewall",
             f"{name} is active",
             "no other firewall beside that of the cluster: a packet must pass both",
-            f"disable {name} ({command}), or set firewall_enabled: false and open the ports of docs/firewall.md in {name}",
+            f"disable {name} ({command}), or set firewall_enabled: false and open the ports of docs/firewall.md there",
         )
         for name, active, command in (
             ("ufw", bool(ufw), "ufw disable"),
@@ -457,7 +458,7 @@ def connect(address: str, port: int, timeout: float) -> str:
 def check_network(
     endpoints: list[dict[str, Any]], names: list[dict[str, Any]], timeout: float
 ) -> tuple[list[dict[str, str]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return findings for names and services out of reach, the endpoints where nothing listens yet, and the silent ones.
+    """Return findings for names and services out of reach, endpoints where nothing listens yet, and silent ones.
 
     Silent is an endpoint whose own firewall may not know this machine yet.
     """

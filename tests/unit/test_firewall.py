@@ -226,7 +226,9 @@ def test_a_source_without_address_names_its_rule() -> None:
 def test_the_table_is_replaced_in_one_transaction_and_drops_what_is_left() -> None:
     sets = {"redis": firewall.by_version(firewall.networks_of("c1.internal", resolve))}
     text = firewall.table([rule(clients=["redis"])], sets, resolve)
-    start = text.index(f"table inet {firewall.TABLE}\ndelete table inet {firewall.TABLE}\ntable inet {firewall.TABLE} {{")
+    start = text.index(
+        f"table inet {firewall.TABLE}\ndelete table inet {firewall.TABLE}\ntable inet {firewall.TABLE} {{"
+    )
     assert set(text[:start].splitlines()) <= {line for line in text.splitlines() if line.startswith("#")}
     assert "policy drop;" in text
     assert "flush ruleset" not in text
