@@ -292,10 +292,29 @@ def test_a_run_that_is_killed_before_the_confirmation_leaves_the_old_rules(
     wait_for(lambda: ssh_answers(cluster, worker), what="the old rules back", seconds=60)
     wait_for(lambda: not timer_is_armed(machines, worker), what="the timer gone", seconds=10)
     assert rules(machines, worker) == before
-    # And in the middle: rules that wait, and a run that finds them.
+    run = play(cluster).must_succeed()
+    assert run.output.count("changed=0") == len(cluster.groups["all"])
+
+
+def test_a_run_that_finds_unconfirmed_rules_takes_them_back_first(
+    cluster: Cluster, machines: Machines, worker: str
+) -> None:
+    before = rules(machines, worker)
+    # What a run leaves that ends between loading and confirming, with all the time in the world for its timer.
+    machines.shell(
+        worker,
+        f"mkdir -p /run/airflow-firewall; {{ echo 'table inet {TABLE}; delete table inet {TABLE}'; "
+        f"nft -s list table inet {TABLE}; }} >/run/airflow-firewall/previous.nft; "
+        "systemd-run --quiet --collect --unit=airflow-firewall-rollback --on-active=3600 "
+        "/usr/sbin/nft -f /run/airflow-firewall/previous.nft; "
+        f"nft insert rule inet {TABLE} input tcp dport 9997 accept",
+    )
+    assert rules(machines, worker) != before
+    assert timer_is_armed(machines, worker)
     run = play(cluster).must_succeed()
     assert rules(machines, worker) == before
-    assert run.output.count("changed=0") == len(cluster.groups["all"])
+    assert not timer_is_armed(machines, worker)
+    assert run.output.count("changed=0") == len(cluster.groups["all"]) - 1
 
 
 def test_a_source_that_is_no_name_is_refused_before_anything_changes(
