@@ -7,16 +7,21 @@ from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
 
-HEADING = "Host {host} is refused, {{count}} {{noun}}. No machine was changed."
+HEADING = "Host {host} is refused, {{count}} {{noun}}. {outcome}"
 
 
 def machine_report(
-    hostvars: Mapping[str, Mapping[str, Any]], host: str, variable: str, reachable: Collection[str]
+    hostvars: Mapping[str, Mapping[str, Any]],
+    host: str,
+    variable: str,
+    reachable: Collection[str],
+    outcome: str = "No machine was changed.",
 ) -> str:
     """Return what is wrong with a machine as text, or "" for nothing.
 
     :param variable: name of the variable in which every host has the result of host_check.
     :param reachable: hosts of the play that are not dead.
+    :param outcome: what the refusal means for the machines.
     """
     result = hostvars[host][variable]
     if result.get("failed"):
@@ -30,7 +35,7 @@ def machine_report(
                 "install python3, or correct ansible_python_interpreter, become or --ask-become-pass",
             )
         ]
-        return report(findings, HEADING.format(host=host))
+        return report(findings, HEADING.format(host=host, outcome=outcome))
     findings = [
         Finding(f"host {host}", item["variable"], item["value"], item["expected"], item["remedy"])
         for item in result.get("findings", ())
@@ -50,7 +55,7 @@ def machine_report(
                     f"in the firewall of {entry['host']}",
                 )
             )
-    return report(findings, HEADING.format(host=host))
+    return report(findings, HEADING.format(host=host, outcome=outcome))
 
 
 class FilterModule:

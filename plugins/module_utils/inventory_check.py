@@ -743,8 +743,10 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             target = endpoint_of(host, endpoint, inventory) if host.groups & endpoint.clients else None
             if target is None or by_address.get(target[0]) == host.name:
                 continue
-            entry = {"address": target[0], "port": target[1], "variable": endpoint.url}
-            endpoints.setdefault(target, entry | {"host": by_address.get(target[0], "")})
+            server = by_address.get(target[0], "")
+            entry = {"address": target[0], "port": target[1], "variable": endpoint.url, "host": server}
+            filtered = bool(server) and is_true(inventory.hosts[server].get("firewall_enabled", True))
+            endpoints.setdefault(target, entry | {"filtered": filtered})
         names = {
             peer["address"]: peer
             for group in ("airflow_api_server", "haproxy")
@@ -761,6 +763,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             ],
             "endpoints": list(endpoints.values()),
             "names": list(names.values()),
+            "firewall": is_true(host.get("firewall_enabled", True)),
             "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
         }
     return plans

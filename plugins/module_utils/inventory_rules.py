@@ -43,7 +43,17 @@ SINGLE_HOST_GROUPS = ("postgres", "redis")
 SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 
 # --- Variables --------------------------------------------------------------------------------------------------------
-PREFIXES = ("airflow_", "certificates_", "flower_", "haproxy_", "local_machines_", "postgres_", "preflight_", "redis_")
+PREFIXES = (
+    "airflow_",
+    "certificates_",
+    "firewall_",
+    "flower_",
+    "haproxy_",
+    "local_machines_",
+    "postgres_",
+    "preflight_",
+    "redis_",
+)
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
@@ -193,6 +203,7 @@ _COUNT = Between(1, 100_000)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
 _ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
 _BIND = Matches(_ADDRESS, "an IP address to listen on, such as 0.0.0.0")
+_SOURCES = Matches(rf"(?:{_HOST})(?:/[0-9]{{1,3}})?", "IP addresses, networks such as 192.0.2.0/24, or host names")
 _HTTP = r"https?://[^\s/]+\S*"
 
 RULES: Mapping[str, Between | Matches] = {
@@ -265,6 +276,10 @@ RULES: Mapping[str, Between | Matches] = {
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
     "certificates_renew_days": Between(0, 36_500, "(days)"),
     "airflow_flower_bind": _BIND,
+    "firewall_front_door_sources": _SOURCES,
+    "firewall_rollback_seconds": Between(10, 600, "(seconds)"),
+    "firewall_ssh_ports": Matches(r"[1-9][0-9]{0,4}", "TCP ports", empty=True),
+    "firewall_ssh_sources": _SOURCES,
     "flower_port": _PORT,
     "flower_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
     "haproxy_bind": _BIND,

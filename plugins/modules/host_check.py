@@ -97,6 +97,12 @@ options:
         description: Inventory name of the host behind the address, if there is one.
         type: str
         default: ""
+      filtered:
+        description:
+          - Whether that host has the cluster's firewall, which may not know this machine yet. Silence is no finding
+            then.
+        type: bool
+        default: false
   names:
     description: Names that this machine must be able to resolve.
     type: list
@@ -111,6 +117,10 @@ options:
         description: Inventory name of the host behind it.
         type: str
         required: true
+  firewall:
+    description: Whether the cluster keeps a firewall on this machine. Another one that is active is a finding then.
+    type: bool
+    default: false
   connect_timeout:
     description: Seconds after which an attempt to connect is given up.
     type: int
@@ -172,6 +182,11 @@ ansible_facts:
   description: The fact C(memtotal_mb).
   returned: always
   type: dict
+silent:
+  description: Entries of I(endpoints) that are I(filtered), and did not answer.
+  returned: always
+  type: list
+  elements: dict
 time:
   description: The machine's clock, in seconds since the epoch.
   returned: always
@@ -183,6 +198,7 @@ ARCHITECTURES = ("x86_64", "aarch64")
 PYTHON = (3, 11)
 RELEASE_FILE = "/opt/airflow/current/release.json"
 LISTEN = "0A"
+SILENCE = "no answer within"
 
 
 def finding(variable: str, value: object, expected: str, remedy: str, about: str = "") -> dict[str, str]:
@@ -395,6 +411,28 @@ def check_ports(
     return found, own
 
 
+def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
+    """Return findings for firewalls that would stand in the way of the cluster's own.
+
+    :param ufw_conf: text of /etc/ufw/ufw.conf. Its unit is active even where ufw is not.
+    :param firewalld: whether firewalld runs.
+    """
+    ufw = re.search(r"^ENABLED=[\"']?yes", ufw_conf, re.MULTILINE)
+    return [
+        finding(
+            "firewall",
+            f"{name} is active",
+            "no other firewall beside that of the cluster: a packet must pass both",
+            f"disable {name} ({command}), or set firewall_enabled: false and open the ports of docs/firewall.md there",
+        )
+        for name, active, command in (
+            ("ufw", bool(ufw), "ufw disable"),
+            ("firewalld", firewalld, "systemctl disable --now firewalld"),
+        )
+        if active
+    ]
+
+
 def resolve(name: str) -> str | None:
     """Return why a name can't be resolved, or None."""
     try:
@@ -411,7 +449,7 @@ def connect(address: str, port: int, timeout: float) -> str:
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:
-        return f"no answer within {timeout:g} s"
+        return f"{SILENCE} {timeout:g} s"
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "") + " " + str(error.strerror or error)
     return "ok"
@@ -419,9 +457,12 @@ def connect(address: str, port: int, timeout: float) -> str:
 
 def check_network(
     endpoints: list[dict[str, Any]], names: list[dict[str, Any]], timeout: float
-) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-    """Return findings for names and services out of reach, and the endpoints where nothing listens yet."""
-    found, refused = [], []
+) -> tuple[list[dict[str, str]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return findings for names and services out of reach, endpoints where nothing listens yet, and silent ones.
+
+    Silent is an endpoint whose own firewall may not know this machine yet.
+    """
+    found, refused, silent = [], [], []
     wanted = list(dict.fromkeys(entry["address"] for entry in names + endpoints))
     with ThreadPoolExecutor(max_workers=16) as pool:
         unresolved = {name: why for name, why in zip(wanted, pool.map(resolve, wanted)) if why}  # noqa: B905
@@ -444,6 +485,8 @@ def check_network(
     for entry, answer in zip(reachable, answers):  # noqa: B905
         if answer == "refused":
             refused.append(entry)
+        elif answer.startswith(SILENCE) and entry.get("filtered"):
+            silent.append(entry)
         elif answer != "ok":
             found.append(
                 finding(
@@ -457,7 +500,7 @@ def check_network(
                     ),
                 )
             )
-    return found, refused
+    return found, refused, silent
 
 
 def main() -> None:
@@ -488,6 +531,7 @@ def main() -> None:
                     "port": {"type": "int", "required": True},
                     "variable": {"type": "str", "required": True},
                     "host": {"type": "str", "default": ""},
+                    "filtered": {"type": "bool", "default": False},
                 },
             },
             "names": {
@@ -499,6 +543,7 @@ def main() -> None:
                     "host": {"type": "str", "required": True},
                 },
             },
+            "firewall": {"type": "bool", "default": False},
             "connect_timeout": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
@@ -539,12 +584,15 @@ def main() -> None:
         holders(sockets),
         is_active,
     )
-    of_network, refused = check_network(params["endpoints"], params["names"], params["connect_timeout"])
+    if params["firewall"]:
+        found += check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
+    of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     module.exit_json(
         changed=False,
         findings=found + of_ports + of_network,
         held=held,
         refused=refused,
+        silent=silent,
         time=time.time(),
         # Read already, and under the name that Ansible's own fact has, whose subset takes a second or more to gather.
         ansible_facts={"memtotal_mb": total_mb(read("/proc/meminfo"))},

@@ -158,8 +158,9 @@ def test_connections_are_ok_refused_or_out_of_reach(listener: int, free_port: in
     assert host_check.connect("127.0.0.1", free_port, 2) == "refused"
 
 
-def test_a_host_that_does_not_answer_is_out_of_reach() -> None:
-    # A listener with a full queue drops what comes, as a firewall does.
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that drops what comes, as a firewall does: a listener with a full queue."""
     with socket.socket() as server, contextlib.ExitStack() as waiting:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
@@ -168,7 +169,38 @@ def test_a_host_that_does_not_answer_is_out_of_reach() -> None:
             client = waiting.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+def test_a_host_that_does_not_answer_is_out_of_reach() -> None:
+    with silent_port() as port:
         assert host_check.connect("127.0.0.1", port, 0.2) == "no answer within 0.2 s"
+
+
+def test_silence_is_no_finding_yet_where_the_clusters_firewall_may_be_the_reason() -> None:
+    with silent_port() as port:
+        entry = {"address": "127.0.0.1", "port": port, "variable": "airflow_broker_url", "host": "control1"}
+        found, _, silent = host_check.check_network([entry | {"filtered": True}], [], 0.2)
+        assert (found, silent) == ([], [entry | {"filtered": True}])
+        found, _, silent = host_check.check_network([entry | {"filtered": False}], [], 0.2)
+        assert [item["variable"] for item in found] == ["airflow_broker_url"]
+        assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("ufw_conf", "firewalld", "values"),
+    [
+        ("", False, []),
+        ("# /etc/ufw/ufw.conf\nENABLED=no\nLOGLEVEL=low\n", False, []),
+        ("ENABLED=yes\n", False, ["ufw is active"]),
+        ("", True, ["firewalld is active"]),
+        ('ENABLED="yes"\n', True, ["ufw is active", "firewalld is active"]),
+    ],
+)
+def test_another_firewall_is_a_finding(ufw_conf: str, firewalld: bool, values: list[str]) -> None:
+    found = host_check.check_firewalls(ufw_conf, firewalld)
+    assert [item["value"] for item in found] == values
+    assert all("firewall_enabled: false" in item["remedy"] for item in found)
 
 
 def test_the_network_check_tells_what_is_out_of_reach(listener: int, free_port: int) -> None:
@@ -177,7 +209,8 @@ def test_the_network_check_tells_what_is_out_of_reach(listener: int, free_port: 
 
     dead = {"address": "worker9.invalid", "host": "worker9"}
     entries = [endpoint("127.0.0.1", listener), endpoint("127.0.0.1", free_port), endpoint("control1.invalid", 1)]
-    found, refused = host_check.check_network(entries, [dead], 2)
+    found, refused, silent = host_check.check_network(entries, [dead], 2)
+    assert silent == []
     assert refused == [entries[1]]
     assert {(item["variable"], item["about"]) for item in found} == {
         ("airflow_address of control1", ""),

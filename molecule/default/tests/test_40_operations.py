@@ -303,7 +303,13 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
         "git -c safe.directory=* daemon --export-all --base-path=/srv/git"
     )
     url = f"git://{larger.variables['control1']['airflow_address']}/dags"
-    source = extra(airflow_dags_source="git", airflow_dags_git_url=url, airflow_dags_git_subdir="team")
+    workers = [larger.address(worker) for worker in larger.workers]
+    source = extra(
+        airflow_dags_source="git",
+        airflow_dags_git_url=url,
+        airflow_dags_git_subdir="team",
+        firewall_extra_rules=[{"ports": [9418], "sources": workers, "comment": "git"}],
+    )
     play_on(larger, *source).must_succeed()
     client.wait_for_dag("from_git", seconds=180)
     client.pause("from_git", False)

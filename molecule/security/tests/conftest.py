@@ -1,4 +1,8 @@
-"""What the security tests share."""
+"""What the security tests share.
+
+They run against any local machines that an inventory describes and that may be treated roughly:
+``pytest molecule/security/tests --ansible-inventory <path>``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from cluster_inventory import Cluster  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster(request: pytest.FixtureRequest) -> Cluster:
     """The cluster under test."""
-    return Cluster.read(PROJECT / "molecule/default/inventory")
+    inventory = request.config.getoption("ansible_inventory") or PROJECT / "molecule/default/inventory"
+    return Cluster.read(Path(inventory).resolve())

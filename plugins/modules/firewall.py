@@ -1,0 +1,462 @@
+#!/usr/bin/python
+"""Keep the host's nftables table of the cluster, without shutting the controller out."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: firewall
+short_description: Let in what the cluster needs, and drop the rest
+version_added: 0.2.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Keeps an nftables table of its own with one chain, at the input hook, that drops what no rule accepts. Other tables
+    are left alone. What the host sends or forwards is not filtered.
+  - New rules are loaded only after a systemd timer was started that puts the previous ones back. The action plugin of
+    this name then opens a new SSH connection, and over that one the module is run once more (O(state=confirmed)), which
+    stops the timer and makes the rules permanent. Without that second run the host has its previous rules back
+    after O(rollback_seconds).
+  - The rules are compared with those in the kernel, so that a table that was removed or changed by hand is mended.
+  - Names are resolved on the host, before anything is changed.
+  - What an earlier run left unconfirmed is rolled back first.
+options:
+  state:
+    description:
+      - C(present) keeps the rules. C(absent) removes table, timer and file.
+      - C(confirmed) is for the action plugin.
+    type: str
+    choices: [present, confirmed, absent]
+    default: present
+  rules:
+    description:
+      - What the host lets in. Loopback, answers, ICMP and DHCP answers are always accepted.
+      - Without it the rules stay as they are, and only the addresses of O(clients) are brought up to date, on a host
+        that has the firewall. No way in can be lost by that, so it needs no confirmation.
+    type: list
+    elements: dict
+    suboptions:
+      ports:
+        description: Ports.
+        type: list
+        elements: int
+        required: true
+      protocol:
+        description: Transport protocol.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+      clients:
+        description: Groups of O(clients) that are let in.
+        type: list
+        elements: str
+        default: []
+      sources:
+        description: IP addresses, networks and names that are let in. C(0.0.0.0/0) and C(::/0) are everybody.
+        type: list
+        elements: str
+        default: []
+      comment:
+        description: What it is for.
+        type: str
+        default: ""
+  clients:
+    description:
+      - For each group, its hosts by their inventory names, and for each host the names and addresses from which it may
+        connect.
+      - A name that cannot be resolved is an error if the host has no other.
+    type: dict
+    default: {}
+  rollback_seconds:
+    description: Seconds after which unconfirmed rules are taken back.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Let workers reach the broker, and everybody SSH
+  airflow_celery.cluster.firewall:
+    rules:
+      - ports: [22]
+        sources: [0.0.0.0/0, ::/0]
+        comment: SSH
+      - ports: [6379]
+        clients: [airflow_worker]
+        comment: redis
+    clients:
+      airflow_worker:
+        worker1: [worker1.internal.example.org, 192.0.2.21]
+"""
+
+RETURN = r"""
+pending:
+  description: Whether the rules are loaded and wait for their confirmation.
+  returned: always
+  type: bool
+removed:
+  description: Whether an earlier run's unconfirmed rules were taken back.
+  returned: always
+  type: bool
+"""
+
+TABLE = "airflow_firewall"
+TIMER = "airflow-firewall-rollback"
+FILE = "/etc/airflow-firewall.nft"
+# Gone after a restart, and so is what waits for a confirmation.
+STAGED = "/run/airflow-firewall/staged.nft"
+PREVIOUS = "/run/airflow-firewall/previous.nft"
+
+HEAD = """\
+# Managed by Ansible: role firewall of airflow_celery.cluster. Changes are lost with the next run of site.yml.
+"""
+# One transaction: there is no moment without rules, and none with the rules of two files.
+REMOVE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+SADDR = {4: "ip saddr", 6: "ip6 saddr"}
+TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+SET_LINE = re.compile(r"^\tset (?P<group>\w+)_(?P<version>[46]) \{.*$", re.MULTILINE)
+
+Network = IPv4Network | IPv6Network
+Networks = dict[int, list[Network]]
+EVERYBODY: Networks = {4: [ip_network("0.0.0.0/0")], 6: [ip_network("::/0")]}
+
+
+class Unresolved(Exception):
+    """A name that cannot be resolved on this host."""
+
+
+def system_addresses(name: str) -> list[str]:
+    """Return the IP addresses of a name as this host resolves it.
+
+    :raises Unresolved: if it has none.
+    """
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unresolved(f"{name!r}: {error}") from None
+    return [str(entry[4][0]).partition("%")[0] for entry in found]
+
+
+def networks_of(source: str, resolve: Callable[[str], list[str]]) -> list[Network]:
+    """Return an address, network or name as networks.
+
+    :raises Unresolved: if it is a name that has no address.
+    """
+    try:
+        return [ip_network(source, strict=False)]
+    except ValueError:
+        return [ip_network(address) for address in resolve(source)]
+
+
+def by_version(networks: Iterable[Network]) -> Networks:
+    """Return networks by IP version, sorted, without what another one contains: nft takes no overlaps."""
+    found = list(networks)
+    return {
+        version: list(collapse_addresses(network for network in found if network.version == version))  # type: ignore[type-var]
+        for version in (4, 6)
+    }
+
+
+def client_networks(
+    hosts: Mapping[str, Iterable[str]], resolve: Callable[[str], list[str]]
+) -> tuple[Networks, list[str]]:
+    """Return where the hosts of a group connect from, and what could not be resolved but has another address.
+
+    :raises Unresolved: if nothing is known of a host.
+    """
+    found: list[Network] = []
+    unresolved = []
+    for host, sources in hosts.items():
+        networks: list[Network] = []
+        problems = []
+        for source in sources:
+            try:
+                networks += networks_of(source, resolve)
+            except Unresolved as error:
+                problems.append(str(error))
+        # A host's own name may stand for 127.0.1.1 in its /etc/hosts; loopback is accepted anyway.
+        networks = [network for network in networks if not network.is_loopback]
+        if problems and not networks:
+            raise Unresolved(
+                f"host {host}: {'; '.join(problems)}. "
+                f"Set airflow_address or ansible_host of {host} to an IP address, or "
+                "to a name that this host can resolve"
+            )
+        unresolved += [f"host {host}: {problem}" for problem in problems]
+        found += networks
+    return by_version(found), unresolved
+
+
+def elements(networks: Iterable[Network]) -> str:
+    """Return networks as nft writes the elements of a set."""
+    return ", ".join(
+        str(network.network_address if network.prefixlen == network.max_prefixlen else network) for network in networks
+    )
+
+
+def set_line(group: str, version: int, networks: list[Network]) -> str:
+    """Return the declaration of a group's addresses."""
+    content = f" elements = {{ {elements(networks)} }};" if networks else ""
+    return f"\tset {group}_{version} {{ type {TYPE[version]}; flags interval;{content} }}"
+
+
+def rule_lines(rule: Mapping[str, Any], resolve: Callable[[str], list[str]]) -> list[str]:
+    """Return the lines of one rule.
+
+    :raises Unresolved: if one of its sources is a name that has no address.
+    """
+    comment = re.sub(r'["\\\s]+', " ", rule["comment"]).strip()[:120]
+    end = f"{rule['protocol']} dport {{ {', '.join(map(str, sorted(set(rule['ports']))))} }} accept" + (
+        f' comment "{comment}"' if comment else ""
+    )
+    try:
+        found = by_version(network for source in rule["sources"] for network in networks_of(source, resolve))
+    except Unresolved as error:
+        raise Unresolved(
+            f"a source of the rule {comment or end!r} is not an IP address, network or name: {error}"
+        ) from None
+    if found == EVERYBODY:
+        return [f"\t\t{end}"]
+    lines = [
+        f"\t\tmeta nfproto ipv{version} {end}"
+        if found[version] == EVERYBODY[version]
+        else f"\t\t{SADDR[version]} {{ {elements(found[version])} }} {end}"
+        for version in (4, 6)
+        if found[version]
+    ]
+    return lines + [f"\t\t{SADDR[version]} @{group}_{version} {end}" for group in rule["clients"] for version in (4, 6)]
+
+
+def table(rules: Iterable[Mapping[str, Any]], sets: Mapping[str, Networks], resolve: Callable[[str], list[str]]) -> str:
+    """Return the table for ``nft -f``.
+
+    :param rules: as in the options of the module.
+    :param sets: addresses of each group that a rule names.
+    :raises Unresolved: if a source is a name that has no address.
+    """
+    used = [group for rule in rules for group in rule["clients"]]
+    return "\n".join(
+        [
+            HEAD + REMOVE + f"table inet {TABLE} {{",
+            *(set_line(group, version, sets[group][version]) for group in sorted(set(used)) for version in (4, 6)),
+            "\tchain input {",
+            "\t\ttype filter hook input priority filter; policy drop;",
+            '\t\tiifname "lo" accept',
+            "\t\tct state established,related accept",
+            # Before conntrack's opinion: without neighbour discovery and path MTU there is no IPv6.
+            "\t\ticmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request,"
+            " mld-listener-query, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept",
+            "\t\tct state invalid drop",
+            "\t\ticmp type { destination-unreachable, time-exceeded, parameter-problem, echo-request } accept",
+            # DHCP clients use raw sockets and link-local addresses, of which conntrack knows nothing.
+            '\t\tudp sport 67 udp dport 68 accept comment "DHCP"',
+            '\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment "DHCPv6"',
+            *(line for rule in rules for line in rule_lines(rule, resolve)),
+            "\t}",
+            "}",
+            "",
+        ]
+    )
+
+
+def with_clients(text: str, sets: Mapping[str, Networks]) -> str:
+    """Return a table with the addresses of these groups in place of those it has; other lines stay."""
+
+    def line(match: re.Match[str]) -> str:
+        group, version = match["group"], int(match["version"])
+        return set_line(group, version, sets[group][version]) if group in sets else match[0]
+
+    return SET_LINE.sub(line, text)
+
+
+def read(path: str) -> str | None:
+    """Return a file's text; None for one that is not there."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+class Firewall:
+    """The table on this host, the file that it is loaded from at boot, and the timer that takes it back."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        # Absolute: the timer's unit has no sbin in its path on every system.
+        self.nft: str = module.get_bin_path("nft", opt_dirs=["/usr/sbin", "/sbin"]) or ""
+
+    def run(self, *command: str, data: str | None = None, check: bool = True) -> tuple[int, str]:
+        """Run a program; return its status and what it printed. A failure ends the module unless ``check`` is false."""
+        code, out, error = self.module.run_command(list(command), data=data)
+        if check and code != 0:
+            self.module.fail_json(msg=f"{' '.join(command)}: {error.strip() or out.strip()}")
+        return int(code), str(out)
+
+    def loaded(self) -> str:
+        """Return the table as the kernel has it; "" for none."""
+        if not self.nft:
+            return ""
+        code, out = self.run(self.nft, "-s", "list", "table", "inet", TABLE, check=False)
+        return out if code == 0 else ""
+
+    def listed(self, text: str) -> str:
+        """Return a table as the kernel would have it: it is loaded where there is no network, and listed there."""
+        command = f"{self.nft} -f - && {self.nft} -s list table inet {TABLE}"
+        code, out, error = self.module.run_command(["unshare", "--net", "sh", "-c", command], data=text)
+        if code != 0:
+            self.module.fail_json(msg=f"nft refuses the rules, and nothing was changed: {error.strip()}", table=text)
+        return str(out)
+
+    def armed(self) -> bool:
+        """Say whether rules wait for their confirmation."""
+        return self.run("systemctl", "--quiet", "is-active", f"{TIMER}.timer", check=False)[0] == 0
+
+    def disarm(self) -> None:
+        """Stop the timer, and forget it."""
+        if self.armed():
+            self.run("systemctl", "stop", f"{TIMER}.timer")
+        self.run("systemctl", "reset-failed", f"{TIMER}.timer", f"{TIMER}.service", check=False)
+
+    def roll_back(self) -> bool:
+        """Take back what an earlier run left unconfirmed; return whether there was something."""
+        if not self.armed():
+            return False
+        if not self.module.check_mode:
+            self.run(self.nft, "-f", PREVIOUS)
+            self.disarm()
+        return True
+
+    def stage(self, text: str, seconds: int) -> None:
+        """Load rules that go away by themselves unless they are confirmed."""
+        os.makedirs(os.path.dirname(STAGED), mode=0o700, exist_ok=True)
+        self.write(STAGED, text)
+        self.write(PREVIOUS, REMOVE + self.loaded())
+        for path in (STAGED, PREVIOUS):
+            self.run(self.nft, "--check", "-f", path)
+        # The switch comes first: from here on nobody is needed to open the way back in.
+        self.run(
+            *("systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={seconds}"),
+            *("--timer-property=AccuracySec=1s", "--description=Take back unconfirmed rules of the firewall"),
+            *(self.nft, "-f", PREVIOUS),
+        )
+        self.run("systemctl", "--quiet", "is-active", f"{TIMER}.timer")
+        if self.run(self.nft, "-f", STAGED, check=False)[0] != 0:
+            self.disarm()
+            self.module.fail_json(msg="nft refuses the rules, and nothing was changed", table=text)
+
+    def confirm(self) -> None:
+        """Keep what was staged."""
+        text = read(STAGED)
+        if text is None or not self.armed():
+            self.module.fail_json(msg="the new rules were taken back before they were confirmed", rolled_back=True)
+        self.disarm()
+        # It may have fired just before it was stopped.
+        if self.loaded() != self.listed(str(text)):
+            self.module.fail_json(msg="the new rules were taken back before they were confirmed", rolled_back=True)
+        self.write(FILE, str(text))
+        os.unlink(STAGED)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file for root alone; a reader sees the old one or the new one."""
+        handle, temporary = tempfile.mkstemp(dir=self.module.tmpdir)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o600)
+        self.module.atomic_move(temporary, path)
+
+
+def main() -> None:
+    """Keep, confirm or remove the rules."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "confirmed", "absent"], "default": "present"},
+            "rules": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "ports": {"type": "list", "elements": "int", "required": True},
+                    "protocol": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
+                    "clients": {"type": "list", "elements": "str", "default": []},
+                    "sources": {"type": "list", "elements": "str", "default": []},
+                    "comment": {"type": "str", "default": ""},
+                },
+            },
+            "clients": {"type": "dict", "default": {}},
+            "rollback_seconds": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    firewall = Firewall(module)
+
+    if params["state"] == "confirmed":
+        firewall.confirm()
+        module.exit_json(changed=True, pending=False, removed=False)
+
+    removed = firewall.roll_back()
+
+    if params["state"] == "absent":
+        loaded, written = firewall.loaded(), os.path.exists(FILE)
+        if not module.check_mode:
+            if loaded:
+                firewall.run(firewall.nft, "delete", "table", "inet", TABLE)
+            if written:
+                os.unlink(FILE)
+        module.exit_json(changed=bool(removed or loaded or written), pending=False, removed=removed)
+
+    before = read(FILE)
+    if params["rules"] is None and before is None:
+        module.exit_json(changed=removed, pending=False, removed=removed)
+    try:
+        sets = {}
+        for group, hosts in params["clients"].items():
+            sets[group], unresolved = client_networks(hosts, system_addresses)
+            for problem in unresolved:
+                module.warn(f"{problem}. It is let in from its other addresses only.")
+        if params["rules"] is None:
+            text = with_clients(str(before), sets)
+        else:
+            strangers = {group for rule in params["rules"] for group in rule["clients"]} - sets.keys()
+            if strangers:
+                module.fail_json(msg=f"rules name groups that clients does not have: {', '.join(sorted(strangers))}")
+            text = table(params["rules"], sets, system_addresses)
+    except Unresolved as error:
+        module.fail_json(msg=f"{error}. Nothing was changed.")
+
+    diff = {"before": before or "", "after": text, "before_header": FILE, "after_header": FILE}
+    if not firewall.nft:
+        if module.check_mode:
+            module.exit_json(changed=True, pending=False, removed=removed, diff=diff)
+        module.fail_json(msg="there is no nft on this host: install nftables")
+    load = firewall.loaded() != firewall.listed(text)
+    pending = load and params["rules"] is not None
+    if not module.check_mode:
+        if pending:
+            firewall.stage(text, params["rollback_seconds"])
+        else:
+            if load:
+                firewall.run(firewall.nft, "-f", "-", data=text)
+            if text != before:
+                firewall.write(FILE, text)
+    module.exit_json(
+        changed=removed or load or text != before,
+        pending=pending and not module.check_mode,
+        removed=removed,
+        diff=diff,
+    )
+
+
+if __name__ == "__main__":
+    main()
