@@ -225,7 +225,7 @@ def bind_tasks_to_supervisor() -> None:
         for name in WORKER_SECRETS:
             os.environ.pop(name, None)
         with contextlib.suppress(OSError):
-            # A supervisor hides its memory, its task inherits that, and a hidden process does not own its files in /proc.
+            # Hidden like its supervisor, and a hidden process does not own its files in /proc.
             memory.show(True)
             try:
                 Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
