@@ -90,7 +90,7 @@ EXAMPLES = r"""
   airflow_celery.cluster.firewall:
     rules:
       - ports: [22]
-        sources: [0.0.0.0/0, ::/0]
+        sources: ["0.0.0.0/0", "::/0"]
         comment: SSH
       - ports: [6379]
         clients: [airflow_worker]
