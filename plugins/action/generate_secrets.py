@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
-
-MODE = 0o600
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.secrets_file import MODE, SecretsFile
 
 
 class ActionModule(ActionBase):
@@ -33,38 +26,28 @@ class ActionModule(ActionBase):
                 "plaintext": {"type": "bool", "default": False},
             }
         )
-        directory = Path(arguments["inventory_dir"])
-        path = (directory / "group_vars" / "all" / "secrets.yml").resolve()
-        result["path"] = str(path)
-        problem = secret_values.layout_problem(directory)
-        if problem:
-            raise AnsibleActionFail(f"The secrets cannot be kept. Expected: {problem[0]}. Mend it: {problem[1]}")
-
+        file = SecretsFile(Path(arguments["inventory_dir"]), self._loader._vault.secrets)
+        result["path"] = str(file.path)
         missing = secret_values.missing(defined_names(task_vars or {}))
-        vault = VaultLib(self._loader._vault.secrets)
-        raw = path.read_bytes() if path.exists() else b""
-        was_encrypted = is_encrypted(raw)
-        text = vault.decrypt(raw).decode("utf-8") if was_encrypted else raw.decode("utf-8")
         # A file that was encrypted stays encrypted, whatever the run says.
-        encrypt = was_encrypted or (bool(vault.secrets) and not arguments["plaintext"])
-        must_write = bool(missing) or (bool(raw) and encrypt and not was_encrypted)
-        wrong_mode = bool(raw) and stat.S_IMODE(path.stat().st_mode) != MODE
+        encrypt = file.was_encrypted or (file.has_vault_password and not arguments["plaintext"])
+        must_write = bool(missing) or (not file.is_empty and encrypt and not file.was_encrypted)
+        wrong_mode = file.has_wrong_mode
         if must_write and not encrypt and not arguments["plaintext"]:
             raise AnsibleActionFail(
-                f"{path} is not written: it would hold {', '.join(missing)} in clear. Expected: a vault password. "
+                f"{file.path} is not written: it would hold {', '.join(missing)} in clear. Expected: a vault password. "
                 "Mend it: add --ask-vault-pass or --vault-password-file <file>, here and to every later run; for "
                 "machines that nobody else can reach, -e airflow_secrets_plaintext=true"
             )
         if not self._task.check_mode:
             if must_write:
-                clear = secret_values.with_missing(text, missing)
-                write(path, encrypted(vault, clear) if encrypt else clear.encode("utf-8"))
+                file.write(secret_values.with_missing(file.text, missing), encrypt)
             elif wrong_mode:
-                path.chmod(MODE)
+                file.path.chmod(MODE)
         return result | {
             "changed": must_write or wrong_mode,
             "generated": missing,
-            "encrypted": encrypt if must_write else was_encrypted,
+            "encrypted": encrypt if must_write else file.was_encrypted,
         }
 
 
@@ -82,28 +65,3 @@ def defined_names(task_vars: Mapping[str, Any]) -> set[str]:
 def is_empty(value: Any) -> bool:
     """Say whether a variable is set to nothing."""
     return value is None or (isinstance(value, str) and value == "")
-
-
-def encrypted(vault: VaultLib, text: str) -> bytes:
-    """Return the text encrypted as `ansible-vault encrypt` would, for the same options."""
-    wanted = constants.config.get_config_value("DEFAULT_VAULT_ENCRYPT_IDENTITY")
-    vault_id, secret = match_encrypt_secret(vault.secrets, encrypt_vault_id=wanted)
-    named = vault_id != constants.config.get_config_value("DEFAULT_VAULT_IDENTITY")
-    return bytes(vault.encrypt(text, secret, vault_id=vault_id if named else None))
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a run that is broken off leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise

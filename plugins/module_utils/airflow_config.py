@@ -38,6 +38,11 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
 # Settings that are read by other processes than the rest of their section.
 OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api", "base_url"): AIRFLOW_PROCESSES,
+    # What a task's client of the Execution API believes, and shows of itself.
+    ("api", "client_ssl_cert"): frozenset({"worker"}),
+    ("api", "client_ssl_key"): frozenset({"worker"}),
+    ("api", "client_use_public_certs"): frozenset({"worker"}),
+    ("api", "ssl_ca_file"): frozenset({"worker"}),
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
     ("celery", "celery_config_options"): frozenset({"worker"}),
     ("celery", "operation_timeout"): frozenset({"scheduler"}),

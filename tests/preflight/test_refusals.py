@@ -116,8 +116,8 @@ ROWS = [
     Row(
         "values",
         "parameter of a role",
-        everywhere(redis_password="hunter22"),
-        ("redis_password = (hidden)", "the cluster decides it", "set airflow_broker_password instead"),
+        everywhere(redis_users=[{"name": "mallory", "passwords": ["hunter22"], "rules": "+@all"}]),
+        ("redis_users = (hidden)", "the cluster decides it", "set airflow_broker_password instead"),
     ),
     Row(
         "values",
@@ -403,7 +403,7 @@ def test_a_sound_inventory_passes(play: Play, sound: Sound, tmp_path: Path) -> N
         "airflow_config": {"core": {"dagbag_import_timeout": 60}, "acme": {"anything": 1}},
         "airflow_config_extra_sections": ["acme"],
         "airflow_runtime_extra_requirements": ["apache-airflow-providers-http>=5", "bokeh_sampledata"],
-        "haproxy_port": 80,
+        "haproxy_port": 8443,
         "my_own_variable": 1,
     }
     draft.host("worker1").update(airflow_worker_queues=["default", "reports"], airflow_worker_concurrency=32)

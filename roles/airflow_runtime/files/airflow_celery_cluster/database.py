@@ -87,6 +87,22 @@ def admin_step(user: str, email: str) -> Step:
     return Step("admin", lambda: _scalar("SELECT 1 FROM ab_user WHERE username = :user", user=user) is not None, do)
 
 
+def admin_password_step(user: str) -> Step:
+    """The admin's password is the present one: for a rotation, as a user keeps the password it has otherwise."""
+
+    def is_done() -> bool:
+        from werkzeug.security import check_password_hash
+
+        stored = _scalar("SELECT password FROM ab_user WHERE username = :user", user=user)
+        # A user who is not there is made with it.
+        return stored is None or check_password_hash(str(stored), os.environ[ADMIN_PASSWORD])
+
+    def do() -> None:
+        airflow_cli("users", "reset-password", "--username", user, "--password", os.environ[ADMIN_PASSWORD])
+
+    return Step("admin_password", is_done, do)
+
+
 def pool_step(slots: int) -> Step:
     """``default_pool`` has as many slots as the workers together."""
     return Step(
@@ -120,6 +136,7 @@ def main() -> None:
     parser.add_argument("--only-pool", action="store_true", help="leave everything but the pool alone")
     parser.add_argument("--admin-user", default="admin")
     parser.add_argument("--admin-email", default="admin@localhost")
+    parser.add_argument("--reset-admin-password", action="store_true", help="to that of the environment")
     parser.add_argument("--marker", type=Path, help="file that remembers the release of the permissions")
     parser.add_argument("--release", default="", help="id of this release")
     arguments = parser.parse_args()
@@ -132,6 +149,8 @@ def main() -> None:
             lambda: admin_step(arguments.admin_user, arguments.admin_email),
             results_step,
         ]
+        if arguments.reset_admin_password:
+            makers.append(lambda: admin_password_step(arguments.admin_user))
     if arguments.pool_slots is not None:
         makers.append(lambda: pool_step(arguments.pool_slots))
 
