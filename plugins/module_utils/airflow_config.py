@@ -44,6 +44,7 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api", "client_use_public_certs"): frozenset({"worker"}),
     ("api", "ssl_ca_file"): frozenset({"worker"}),
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
+    ("api_auth", "trusted_jwks_url"): frozenset({"api-server"}),
     ("celery", "celery_config_options"): frozenset({"worker"}),
     ("celery", "operation_timeout"): frozenset({"scheduler"}),
     ("celery", "sync_parallelism"): frozenset({"scheduler"}),

@@ -117,7 +117,7 @@ ROWS = [
         "values",
         "parameter of a role",
         everywhere(redis_users=[{"name": "mallory", "passwords": ["hunter22"], "rules": "+@all"}]),
-        ("redis_users = (hidden)", "the cluster decides it", "set airflow_broker_password instead"),
+        ("redis_users = (hidden)", "the cluster decides it", "set airflow_broker_password"),
     ),
     Row(
         "values",

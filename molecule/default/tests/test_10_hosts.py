@@ -180,9 +180,9 @@ def test_airflow_users_cannot_log_in(cluster: Cluster, connect: Connect, name: s
 
 def test_nobody_but_root_can_change_what_airflow_runs(connect: Connect, name: str) -> None:
     found = connect(name).check_output(
-        # A process may own its airflow.cfg and its key, as /etc is read-only to it.
+        # A process may own what only it may read, as /etc is read-only to it.
         r"find /opt/airflow /etc/airflow -xdev \( -not -user root -not -path '/etc/airflow/*/airflow.cfg'"
-        r" -not -path '/etc/airflow/tls/*.key'"
+        r" -not -path '/etc/airflow/tls/*.key' -not -path /etc/airflow/api-server/jwks.json"
         r" -o -perm /022 \) -not -type l -print -quit"
     )
     assert found == ""

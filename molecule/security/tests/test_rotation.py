@@ -1,0 +1,250 @@
+"""New secrets for a cluster that works: no task notices, what is old is refused, and a rotation that broke off goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow_client import AirflowClient, ApiError, WaitTimeout, http, wait_for
+from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
+from faults import ledger
+from faults.harness import DAG, TRANSIENT, Scene
+from faults.machines import Machines
+
+# Two runs of it at any time keep tasks running all the while.
+LOAD = {"tasks": 4, "seconds": 10}
+SHOWN = "not a secret of the cluster itself"
+
+
+class Load:
+    """DAG runs, one after the other, until it is told to end. Two of them side by side leave no gap."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._inventories = cluster.inventories
+        self._scene = Scene(cluster, Machines(cluster), cluster.client())
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.runs: dict[str, str] = {}
+        self._threads = [threading.Thread(target=self._work, name=f"load {number}") for number in (1, 2)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            run_id = self._patiently(lambda client: client.trigger(DAG, LOAD))
+            self.runs[run_id] = self._patiently(
+                lambda client, run_id=run_id: run.state if (run := client.run(DAG, run_id)).finished else None
+            )
+
+    def _patiently(self, ask: object) -> str:
+        """Ask until there is an answer, with a new login where the old one has ended."""
+
+        def answer() -> str | None:
+            try:
+                return ask(self._scene.client)  # type: ignore[operator, no-any-return]
+            except ApiError as error:
+                if error.status == 401:
+                    with self._lock:
+                        self._scene.client = Cluster.read(*self._inventories).client()
+                raise
+
+        return wait_for(answer, what="an answer of the API", seconds=300, interval=0.5, transient=TRANSIENT)
+
+
+def rotate(cluster: Cluster, log: Path) -> subprocess.Popen[bytes]:
+    """Start a rotation of all secrets that says all that Ansible can say."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [
+                *(ansible_program("ansible-playbook"), *cluster.options, "playbooks/rotate_secrets.yml"),
+                *("-e", "rotate=all", "--diff", "-vvv"),
+            ],
+            cwd=PROJECT,
+            env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def secrets_of(cluster: Cluster) -> dict[str, str]:
+    """Return all secrets by name."""
+    return {name: cluster.password(name) for name in SECRETS}
+
+
+def file_of(cluster: Cluster) -> dict[str, object]:
+    """Return what the secrets file holds."""
+    loaded = yaml.safe_load((cluster.inventories[0] / "group_vars/all/secrets.yml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def rotated(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, str], Cluster, Load, str, AirflowClient]:
+    """All secrets before, the cluster after, what ran meanwhile, what Ansible said, and a client from before."""
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    machines.run(control, "airflow", "variables", "set", "rotation", SHOWN)
+    connection = ("airflow", "connections", "add", "rotation", "--conn-type", "http", "--conn-password", SHOWN)
+    machines.run(control, "airflow", "connections", "delete", "rotation", check=False)
+    machines.run(control, *connection)
+    client = cluster.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    before = secrets_of(cluster)
+    log = tmp_path_factory.mktemp("rotation") / "log"
+    with Load(cluster) as load:
+        # The controller dies when some have moved to the new secrets, and some have not.
+        process = rotate(cluster, log)
+        try:
+            wait_for(
+                lambda: "airflow_secrets_previous" in file_of(cluster) or process.poll() is not None,
+                what="the switch",
+                seconds=900,
+            )
+            first = log.stat().st_size
+            wait_for(
+                lambda: b"TASK [airflow_celery.cluster.airflow : Process | Run scheduler]" in log.read_bytes()[first:]
+                or process.poll() is not None,
+                what="the scheduler's turn",
+                seconds=600,
+            )
+            assert process.poll() is None, log.read_text()[-5000:]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output = log.read_text()
+        process = rotate(cluster, log)
+        assert process.wait(timeout=1800) == 0, log.read_text()[-5000:]
+        output += log.read_text()
+    return before, Cluster.read(*cluster.inventories), load, output, client
+
+
+Rotated = tuple[dict[str, str], Cluster, Load, str, AirflowClient]
+
+
+def test_no_task_was_lost_or_ran_twice_or_failed(rotated: Rotated) -> None:
+    _, cluster, load, _, _ = rotated
+    assert len(load.runs) > 10
+    assert set(load.runs.values()) == {"success"}
+    machines = Machines(cluster)
+    for run_id in load.runs:
+        found = ledger.read(machines.ledger(run_id, cluster.workers))
+        assert ledger.lost(found, [f"load[{number}]" for number in range(LOAD["tasks"])]) == []
+        assert ledger.overlapping(found) == []
+
+
+def test_every_secret_is_new_and_none_is_left_over(rotated: Rotated) -> None:
+    before, cluster, _, output, _ = rotated
+    after = secrets_of(cluster)
+    assert [name for name in SECRETS if before[name] == after[name]] == []
+    assert {"airflow_secrets_next", "airflow_secrets_previous"} & file_of(cluster).keys() == set()
+    assert "A rotation was broken off; this run finishes it" in output
+
+
+def test_neither_old_nor_new_secrets_were_printed(rotated: Rotated) -> None:
+    before, cluster, _, output, _ = rotated
+    assert "airflow-run" in output  # it says a lot
+    after = secrets_of(cluster)
+    assert [name for name in SECRETS if before[name] in output or after[name] in output] == []
+
+
+def test_what_was_encrypted_is_still_readable(rotated: Rotated) -> None:
+    cluster = rotated[1]
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    assert SHOWN in machines.run(control, "airflow", "variables", "get", "rotation")
+    assert SHOWN in machines.run(control, "airflow", "connections", "get", "rotation", "-o", "yaml")
+
+
+def test_the_old_secrets_are_refused(rotated: Rotated, cluster: Cluster) -> None:
+    before, now, _, _, client = rotated
+    machines, control = Machines(now), now.first("postgres")
+    # The token from before, and the logins from before
+    with pytest.raises(ApiError) as refused:
+        client.health_of_dags()
+    assert refused.value.status == 401
+    for url, login in (
+        (f"{now.flower_url}/api/workers", ("flower", before["flower_password"])),
+        (f"{now.flower_url}/api/workers", now.flower_login),
+    ):
+        status, _ = http("GET", url, login=login, ca_file=now.ca_file)
+        assert status == (200 if login == now.flower_login else 401)
+    with pytest.raises(ApiError):
+        cluster.client().health_of_dags()
+    for user, name in (("airflow", "airflow_broker_password"), ("flower", "flower_broker_password")):
+        for password, answer in ((before[name], "WRONGPASS"), (now.password(name), "PONG")):
+            said = machines.shell(
+                control,
+                f"printf 'AUTH {user} {password}\\nPING\\n' | redis-cli --tls --cacert /etc/airflow/tls/ca.pem 2>&1 || true",
+            )
+            assert answer in said
+    program = (
+        "import sys, psycopg2; user, password, name, port = sys.stdin.read().split(); "
+        "psycopg2.connect(host='127.0.0.1', user=user, password=password, dbname=name, port=port)"
+    )
+    for users, database, port, name in (
+        (("airflow", "airflow_b"), "airflow", 5432, "airflow_database_password"),
+        (("celery", "celery_b"), "celery_results", 5433, "airflow_results_password"),
+    ):
+        worked = {
+            (user, which)
+            for user in users
+            for which, password in (("old", before[name]), ("new", now.password(name)))
+            if "connected"
+            in machines.shell(
+                control,
+                f"echo '{user} {password} {database} {port}' | "
+                f'/opt/airflow/current/bin/python -c "{program}" && echo connected || true',
+            )
+        }
+        assert len(worked) == 1, worked
+        assert {which for _, which in worked} == {"new"}
+
+
+def test_the_authority_opens_with_the_new_passphrase_only(rotated: Rotated) -> None:
+    before, cluster, _, _, _ = rotated
+    key = cluster.ca_file.with_name("ca.key")
+
+    def opens(passphrase: str) -> bool:
+        command = ["openssl", "pkey", "-in", str(key), "-noout", "-passin", "env:PASSPHRASE"]
+        return (
+            subprocess.run(command, env=os.environ | {"PASSPHRASE": passphrase}, capture_output=True, check=False).returncode
+            == 0
+        )
+
+    assert opens(cluster.password("airflow_ca_passphrase"))
+    assert not opens(before["airflow_ca_passphrase"])
+
+
+def test_a_part_of_the_cluster_is_refused(cluster: Cluster) -> None:
+    text = file_of(cluster)
+    answer = subprocess.run(
+        [
+            *(ansible_program("ansible-playbook"), *cluster.options, "playbooks/rotate_secrets.yml"),
+            *("-e", "rotate=all", "--limit", cluster.workers[0]),
+        ],
+        cwd=PROJECT,
+        env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode != 0
+    assert "Nothing was touched" in " ".join(answer.stdout.split())
+    assert file_of(cluster) == text
