@@ -32,9 +32,9 @@ class Machines:
         return self._cluster.groups["all"]
 
     @staticmethod
-    def _root(*command: str, check: bool = True, errors: bool = False) -> str:
+    def _root(*command: str, check: bool = True, errors: bool = False, text: str | None = None) -> str:
         full = [*([] if os.geteuid() == 0 else ["sudo"]), *command]
-        done = subprocess.run(full, capture_output=True, text=True, check=False)
+        done = subprocess.run(full, capture_output=True, text=True, check=False, input=text)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(full)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout + (done.stderr if errors else "")
@@ -48,6 +48,10 @@ class Machines:
         :param errors: whether that includes what it wrote to stderr.
         """
         return self._root("podman", "exec", f"{self.prefix}-{name}", *command, check=check, errors=errors)
+
+    def told(self, name: str, text: str, *command: str) -> str:
+        """Run a command as root on a machine that reads a text: what it is told stands in no command line."""
+        return self._root("podman", "exec", "--interactive", f"{self.prefix}-{name}", *command, text=text)
 
     def shell(self, name: str, script: str, check: bool = True) -> str:
         """Run a shell script as root on a machine."""

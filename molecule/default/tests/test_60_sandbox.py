@@ -87,6 +87,16 @@ def sandbox_probe():
         return {"own": dict(os.environ), "child": child}
 
     @task
+    def network():
+        import socket
+
+        def reach(port):
+            with socket.create_connection((DATABASE_HOST, port), timeout=5) as connection:
+                return connection.getpeername()[1]
+
+        return {str(port): refusal(lambda: reach(port)) for port in (DATABASE_PORT, RESULTS_PORT)}
+
+    @task
     def virtualenv():
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(["python3", "-m", "venv", "--without-pip", folder], check=True)
@@ -112,6 +122,7 @@ def sandbox_probe():
     forbidden()
     processes()
     environment()
+    network()
     virtualenv()
     usual_work()
     BashOperator(task_id="bash", bash_command="set -e; echo a >file; sort file | grep a; true & wait; id -un")
@@ -122,11 +133,20 @@ sandbox_probe()
 
 
 @pytest.fixture(scope="module")
-def probed(client: AirflowClient, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def probed(
+    cluster: Cluster, client: AirflowClient, play: Play, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """Run the probes as tasks on a worker; return what each returned, by task."""
     dags = tmp_path_factory.mktemp("dags") / "dags"
     shutil.copytree(PROJECT / "dags", dags)
-    (dags / "sandbox_probe_dag.py").write_text(PROBE_DAG)
+    host = cluster.first("postgres")
+    constants = {
+        "DATABASE_HOST": cluster.address(host),
+        "DATABASE_PORT": cluster.variables[host]["postgres_port"],
+        "RESULTS_PORT": cluster.variables[host]["postgres_results_port"],
+    }
+    lines = "".join(f"{name} = {value!r}\n" for name, value in constants.items())
+    (dags / "sandbox_probe_dag.py").write_text(lines + PROBE_DAG)
     play("-e", json.dumps({"airflow_dags_dir": str(dags)})).must_succeed()
     client.wait_for_dag("sandbox_probe", seconds=120)
     client.pause("sandbox_probe", False)
@@ -228,6 +248,12 @@ def test_a_task_inherits_no_secret_of_the_worker(probed: dict[str, Any], secrets
         assert secrets[name] not in environment, name
     for name in ("BROKER_URL", "RESULT_BACKEND", "API__SECRET_KEY"):
         assert name not in environment
+
+
+def test_a_task_reaches_the_results_and_not_the_metadata(cluster: Cluster, probed: dict[str, Any]) -> None:
+    variables = cluster.variables[cluster.first("postgres")]
+    main, results = str(variables["postgres_port"]), str(variables["postgres_results_port"])
+    assert probed["network"] == {main: "TimeoutError", results: results}
 
 
 def test_tasks_do_what_they_usually_do(probed: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -27,6 +28,38 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 STARTUP = b"user\0airflow\0database\0airflow\0\0"
 
 
+# From where a service is reached: the firewall lets nobody else in.
+CLIENTS = {"broker": "airflow_worker", "database": "airflow_scheduler", "results": "airflow_worker"}
+
+
+def connect(cluster: Cluster, name: str) -> socket.socket:
+    """Open a TCP connection to a service; through SSH from one of its clients, unless everybody may come."""
+    address, port = service(cluster, name)
+    if name not in CLIENTS:
+        return socket.create_connection((address, port), timeout=TIMEOUT)
+    client = cluster.first(CLIENTS[name])
+    variables = cluster.variables[client]
+    ours, theirs = socket.socketpair()
+    subprocess.Popen(
+        [
+            *(
+                "ssh",
+                "-T",
+                "-i",
+                variables["ansible_ssh_private_key_file"],
+                *variables["ansible_ssh_common_args"].split(),
+            ),
+            *("-W", f"{address}:{port}", f"{variables['ansible_user']}@{cluster.address(client)}"),
+        ],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    )
+    theirs.close()
+    ours.settimeout(TIMEOUT)
+    return ours
+
+
 def service(cluster: Cluster, name: str) -> tuple[str, int]:
     """Return address and port of a service with TLS."""
     group, variable = {
@@ -44,8 +77,8 @@ SERVICES = ("front door", "broker", "database", "results")
 
 def shake_hands(cluster: Cluster, name: str, context: ssl.SSLContext, server_name: str | None = None) -> ssl.SSLSocket:
     """Open a TLS connection to a service, as its own clients do."""
-    address, port = service(cluster, name)
-    plain = socket.create_connection((address, port), timeout=TIMEOUT)
+    address, _ = service(cluster, name)
+    plain = connect(cluster, name)
     try:
         if name in ("database", "results"):
             plain.sendall(SSL_REQUEST)
@@ -116,7 +149,7 @@ def test_old_tls_is_refused(cluster: Cluster, name: str) -> None:
 
 
 def test_the_broker_answers_nobody_without_tls(cluster: Cluster) -> None:
-    with socket.create_connection(service(cluster, "broker"), timeout=TIMEOUT) as connection:
+    with connect(cluster, "broker") as connection:
         connection.sendall(b"PING\r\n")
         try:
             answer = connection.recv(100)
@@ -129,7 +162,7 @@ def test_the_broker_answers_nobody_without_tls(cluster: Cluster) -> None:
 @pytest.mark.parametrize("name", ["database", "results"])
 def test_the_databases_answer_nobody_without_tls(cluster: Cluster, name: str) -> None:
     message = (196608).to_bytes(4, "big") + STARTUP
-    with socket.create_connection(service(cluster, name), timeout=TIMEOUT) as connection:
+    with connect(cluster, name) as connection:
         connection.sendall((len(message) + 4).to_bytes(4, "big") + message)
         answer = connection.recv(1000)
     # An error, and no question for a password.
