@@ -10,7 +10,7 @@ import pytest
 from cluster_inventory import SECRETS, Cluster
 from faults.machines import Machines
 
-# Run on a machine: reads the secrets as JSON, prints where it finds which, and imports nothing but the standard library.
+# Run on a machine: reads the secrets as JSON, prints where it finds which. Needs nothing but the standard library.
 SEARCH = """
 import json, os, stat, subprocess, sys
 
