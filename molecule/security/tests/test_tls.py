@@ -51,8 +51,8 @@ def connect(cluster: Cluster, name: str) -> socket.socket:
             ),
             *("-W", f"{address}:{port}", f"{variables['ansible_user']}@{cluster.address(client)}"),
         ],
-        stdin=theirs,
-        stdout=theirs,
+        stdin=theirs.fileno(),
+        stdout=theirs.fileno(),
         stderr=subprocess.DEVNULL,
     )
     theirs.close()
