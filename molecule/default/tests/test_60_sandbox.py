@@ -259,4 +259,4 @@ def test_a_task_reaches_the_results_and_not_the_metadata(cluster: Cluster, probe
 def test_tasks_do_what_they_usually_do(probed: dict[str, Any]) -> None:
     assert probed["bash"] == "airflow-worker"
     assert probed["virtualenv"].strip() == "True"
-    assert probed["usual_work"].strip() == "[1, 2, 3]"
+    assert probed["usual_work"] == [1, 2, 3]
