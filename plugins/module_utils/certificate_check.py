@@ -30,7 +30,7 @@ class Need:
 
     :param name: host name or IP address.
     :param who: who connects by it, as text that follows "for".
-    :param haproxy: whether it is HAProxy that looks for it (``verifyhost``): in the DNS names and the common name, never
+    :param haproxy: whether HAProxy looks for it (``verifyhost``): among the DNS names and in the common name, never
         among the IP addresses.
     """
 
@@ -114,8 +114,9 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 def has_name(certificate: x509.Certificate, need: Need) -> bool:
     """Say whether a certificate has a name, as those see it who connect by it."""
-    found = _extension(certificate, x509.SubjectAlternativeName)
-    dns = found.value.get_values_for_type(x509.DNSName) if found else []
+    extension = _extension(certificate, x509.SubjectAlternativeName)
+    names = extension.value if extension else x509.SubjectAlternativeName([])
+    dns = names.get_values_for_type(x509.DNSName)
     if need.haproxy:
         common = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         return any(_matches(pattern, need.name) for pattern in [*dns, *common])
@@ -123,7 +124,7 @@ def has_name(certificate: x509.Certificate, need: Need) -> bool:
         address = ip_address(need.name)
     except ValueError:
         return any(_matches(pattern, need.name) for pattern in dns)
-    return bool(found) and address in found.value.get_values_for_type(x509.IPAddress)
+    return address in names.get_values_for_type(x509.IPAddress)
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -243,7 +244,7 @@ def server_flaws(
         expected = "PEM with the certificate first, then what links it to its authority"
         return [
             *flaws,
-            Flaw(str(error), expected, "convert it: openssl x509 -in FILE -out NEW, or name the right file"),
+            Flaw(str(error), expected, "name the right file, or convert it: openssl x509"),
         ]
     own = certificates[0]
     if key is not None and not belongs(key, own):
