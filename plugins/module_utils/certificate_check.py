@@ -117,13 +117,14 @@ def has_name(certificate: x509.Certificate, need: Need) -> bool:
     extension = _extension(certificate, x509.SubjectAlternativeName)
     names = extension.value if extension else x509.SubjectAlternativeName([])
     dns = names.get_values_for_type(x509.DNSName)
+    common = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if need.haproxy:
-        common = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         return any(_matches(pattern, need.name) for pattern in [*dns, *common])
     try:
         address = ip_address(need.name)
     except ValueError:
-        return any(_matches(pattern, need.name) for pattern in dns)
+        # OpenSSL and libpq look at the common name only if there is no DNS name.
+        return any(_matches(pattern, need.name) for pattern in dns or common)
     return address in names.get_values_for_type(x509.IPAddress)
 
 

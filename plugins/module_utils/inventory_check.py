@@ -565,7 +565,7 @@ def check_certificates(inventory: Inventory) -> Iterator[Finding]:
                         f"host {host.name}",
                         name,
                         show(text_of(host, name)),
-                        f"{CA_FILE} beside it; without it the cluster makes certificates of its own and ignores this one",
+                        f"{CA_FILE} beside it; without it the cluster makes certificates itself and ignores this one",
                         f"set {CA_FILE} to the authorities that signed it, or remove {name}",
                     )
             directory = text_of(host, CA_DIR)
@@ -797,7 +797,7 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
                 if days is not None and timedelta() <= left <= timedelta(days=days):
                     found.append(
                         f"host {host.name}: {variable} = {text_of(host, variable)}: {tls.named(certificate)} expires "
-                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it and run site.yml"
+                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it, run site.yml"
                     )
     return found
 
