@@ -52,6 +52,7 @@ def make(
     key_usage: str | None = "",
     client_only: bool = False,
     identifiers: bool = True,
+    critical: bool = True,
     key: ec.EllipticCurvePrivateKey | None = None,
 ) -> Made:
     """Make a certificate that an issuer has signed, or it itself.
@@ -61,6 +62,7 @@ def make(
     :param days: from and until when it is valid, in days from now.
     :param key_usage: the one right thing that it is for; "" for what suits it, None for no key usage at all.
     :param client_only: whether its extended key usage is for clients.
+    :param critical: whether who does not understand its basic constraints has to refuse it.
     :param identifiers: whether it has identifiers of its key and of its issuer's.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -74,7 +76,7 @@ def make(
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + timedelta(days=days[0]))
         .not_valid_after(NOW + timedelta(days=days[1]))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=critical)
     )
     if key_usage is not None:
         right = key_usage or ("key_cert_sign" if ca else "digital_signature")

@@ -16,9 +16,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# Longer chains do not happen; certificates that sign each other in a circle do.
-LONGEST_CHAIN = 10
-
 
 class Unusable(Exception):
     """A file does not hold what it should; the text says what it holds."""
@@ -156,32 +153,29 @@ def find_chain(
     :param authorities: what is trusted. One of them must have signed itself, which libpq and HAProxy insist on.
     """
 
-    def climb(chain: list[x509.Certificate]) -> tuple[list[x509.Certificate], str | None]:
+    chain = [certificates[0]]
+    while True:
         top = chain[-1]
         wrong = date_problem(top, now)
         if wrong:
             return chain, f"{named(top)} is {wrong}" if wrong.startswith("not") else f"{named(top)} {wrong}"
         if top.issuer == top.subject and _signed(top, top):
             return chain, None if top in authorities else f"{named(top)} is no authority of certificates_ca_file"
-        problem = f"{named(top)} was signed by {top.issuer.rfc4514_string() or 'nobody'}, which is in neither file"
-        for issuer in [*authorities, *certificates[1:]]:
-            if issuer in chain or len(chain) == LONGEST_CHAIN or issuer.subject != top.issuer:
-                continue
-            constraints = _extension(issuer, x509.BasicConstraints)
-            if not _signed(top, issuer):
-                problem = f"{named(top)} was signed with another key than that of {named(issuer)}"
-            elif constraints is None or not is_authority(issuer):
-                problem = f"{named(issuer)} may not sign certificates"
-            elif constraints.value.path_length is not None and constraints.value.path_length < len(chain) - 1:
-                problem = f"{named(issuer)} allows no more than {constraints.value.path_length} between it and a server"
-            else:
-                found, problem_above = climb([*chain, issuer])
-                if problem_above is None:
-                    return found, None
-                problem = problem_above
-        return chain, problem
-
-    return climb([certificates[0]])
+        namesakes = [one for one in [*authorities, *certificates[1:]] if one.subject == top.issuer and one not in chain]
+        signers = [one for one in namesakes if _signed(top, one)]
+        if not signers:
+            if namesakes:
+                return chain, f"{named(top)} was signed with another key than that of {named(namesakes[0])}"
+            return chain, f"{named(top)} was signed by {top.issuer.rfc4514_string()}, which is in neither file"
+        # OpenSSL goes one way up, the first that is valid, and does not come back for another one.
+        issuer = next((one for one in signers if date_problem(one, now) is None), signers[0])
+        constraints = _extension(issuer, x509.BasicConstraints)
+        if constraints is None or not is_authority(issuer):
+            return chain, f"{named(issuer)} may not sign certificates"
+        length = constraints.value.path_length
+        if length is not None and length < len(chain) - 1:
+            return chain, f"{named(issuer)} allows no more than {length} between it and a server"
+        chain.append(issuer)
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -20,8 +20,11 @@ OTHER_ROOT = make("Other root", ca=True)
 ROOT_AGAIN = make("Root", ca=True)
 MIDDLE = make("Middle", ROOT, ca=True, path_length=0)
 EXPIRED_ROOT = make("Old root", ca=True, days=(-100, -2))
+# One intermediate authority, certified three times.
+MIDDLE_BEFORE = make("Middle", ROOT, ca=True, days=(-100, -2), key=MIDDLE.key)
+MIDDLE_ELSEWHERE = make("Middle", OTHER_ROOT, ca=True, key=MIDDLE.key)
 EXPIRED_MIDDLE = make("Old middle", ROOT, ca=True, days=(-100, -2))
-NO_AUTHORITY = make("Somebody", ROOT)
+NO_AUTHORITY = make("Somebody", ROOT, key_usage="key_cert_sign")
 NO_SIGNER = make("Reader", ROOT, ca=True, key_usage="digital_signature")
 SERVER = make("db", ROOT, NAMES)
 BELOW = make("db", MIDDLE, NAMES)
@@ -78,6 +81,16 @@ CASES = [
     Case("signed below", BELOW, [BELOW, MIDDLE], [ROOT]),
     Case("signed below, the root as well", BELOW, [BELOW, MIDDLE, ROOT], [ROOT]),
     Case("intermediate among the authorities", BELOW, [BELOW], [ROOT, MIDDLE]),
+    Case("an expired intermediate beside the right one", BELOW, [BELOW, MIDDLE_BEFORE, MIDDLE], [ROOT]),
+    Case("an intermediate of two roots", BELOW, [BELOW, MIDDLE, MIDDLE_ELSEWHERE], [ROOT]),
+    Case(
+        "an intermediate of two roots, the other one first",
+        BELOW,
+        [BELOW, MIDDLE_ELSEWHERE, MIDDLE],
+        [ROOT],
+        ("CN=Middle was signed by CN=Other root",),
+        "unable to get",
+    ),
     Case("an expired authority beside the right one", SERVER, [SERVER], [EXPIRED_ROOT, ROOT]),
     Case("two authorities of one name", SERVER, [SERVER], [ROOT_AGAIN, ROOT]),
     Case("no key usage", (m := make("db", ROOT, NAMES, key_usage=None)), [m], [ROOT]),
@@ -316,6 +329,12 @@ STRICT = [
         make("db", BARE_ROOT, NAMES),
         BARE_ROOT,
         ["CN=Bare has no subjectKeyIdentifier"],
+    ),
+    (
+        "critical constraints",
+        make("db", (r := make("Lax", ca=True, critical=False)), NAMES),
+        r,
+        ["CN=Lax has basicConstraints that are not critical"],
     ),
     (
         "key usage",

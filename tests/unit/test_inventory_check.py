@@ -691,6 +691,12 @@ def test_an_authority_that_a_run_cannot_use(
     assert PASSPHRASE not in f"{found}"
 
 
+def test_there_is_one_authority_at_one_place(tmp_path: Path) -> None:
+    found = only(check(inventory({"worker1": {"certificates_dir": str(tmp_path)}}, None, {"certificates_dir": "/x"})))
+    assert (found.where, found.variable) == ("host worker1", "certificates_dir")
+    assert only(check(inventory(everywhere={"certificates_dir": "pki"}))).expected.startswith("an absolute path")
+
+
 def test_an_authority_of_an_inventory_that_brings_another_is_nobodys_business(files: Files) -> None:
     (files.directory / "ca.pem").write_bytes(EXPIRED.pem)
     assert files.findings({"certificates_dir": str(files.directory)}) == []
