@@ -150,9 +150,8 @@ def find_chain(
     """Return the chain from the first certificate to a root, and what is wrong if there is none that holds.
 
     :param certificates: a server's own certificate, and intermediate ones in any order.
-    :param authorities: what is trusted. One of them must have signed itself, which libpq and HAProxy insist on.
+    :param authorities: what is trusted. One that has signed itself must be at the end, which libpq insists on.
     """
-
     chain = [certificates[0]]
     while True:
         top = chain[-1]

@@ -20,6 +20,7 @@ OTHER_ROOT = make("Other root", ca=True)
 ROOT_AGAIN = make("Root", ca=True)
 MIDDLE = make("Middle", ROOT, ca=True, path_length=0)
 EXPIRED_ROOT = make("Old root", ca=True, days=(-100, -2))
+NEW_ROOT = make("Root", ROOT, ca=True)
 # One intermediate authority, certified three times.
 MIDDLE_BEFORE = make("Middle", ROOT, ca=True, days=(-100, -2), key=MIDDLE.key)
 MIDDLE_ELSEWHERE = make("Middle", OTHER_ROOT, ca=True, key=MIDDLE.key)
@@ -90,6 +91,12 @@ CASES = [
         [ROOT],
         ("CN=Middle was signed by CN=Other root",),
         "unable to get",
+    ),
+    Case(
+        "a root with a new key, certified by the old one",
+        (m := make("db", NEW_ROOT, NAMES)),
+        [m, NEW_ROOT],
+        [ROOT],
     ),
     Case("an expired authority beside the right one", SERVER, [SERVER], [EXPIRED_ROOT, ROOT]),
     Case("two authorities of one name", SERVER, [SERVER], [ROOT_AGAIN, ROOT]),
