@@ -57,9 +57,16 @@ def day(moment: datetime) -> str:
 def load_certificates(data: bytes) -> list[x509.Certificate]:
     """Return the certificates of a PEM file, at least one; raises Unusable."""
     try:
-        return x509.load_pem_x509_certificates(data)
+        found = x509.load_pem_x509_certificates(data)
     except ValueError as error:
         raise Unusable("no certificate in PEM form") from error
+    try:
+        for certificate in found:
+            # Read only when they are asked for, and then no place for an error.
+            _ = certificate.extensions, certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise Unusable(f"a certificate that cannot be read ({error})") from error
+    return found
 
 
 def load_key(data: bytes, passphrase: str | None = None) -> PrivateKeyTypes:

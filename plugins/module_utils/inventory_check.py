@@ -716,8 +716,10 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
         # With none of them the run makes both.
         return
     key = None
-    passphrase = host.get("airflow_ca_passphrase")
-    if isinstance(passphrase, str) and passphrase:
+    # Not every host needs to know it.
+    passphrases = (one.get("airflow_ca_passphrase") for one in inventory.cluster)
+    passphrase = next((one for one in passphrases if isinstance(one, str) and one), None)
+    if passphrase:
         try:
             key = tls.load_key(key_data, passphrase)
         except tls.Unusable as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -285,6 +286,17 @@ def test_what_is_no_key_is_refused(data: bytes) -> None:
 def test_what_is_no_certificate_is_refused(data: bytes) -> None:
     (found,) = key_flaws(data, SERVER.key_pem)
     assert (found.of_key, found.value) == (False, "no certificate in PEM form")
+
+
+def test_what_is_a_certificate_only_in_form_is_refused() -> None:
+    der = bytearray(SERVER.certificate.public_bytes(serialization.Encoding.DER))
+    name = der.index(b"db.example.org")
+    # Not a character of a DNS name.
+    der[name] = 0xFF
+    text = base64.encodebytes(bytes(der)).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n".encode()
+    (found,) = key_flaws(pem, SERVER.key_pem)
+    assert "a certificate that cannot be read" in found.value
 
 
 @pytest.mark.parametrize(

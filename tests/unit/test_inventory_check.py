@@ -691,6 +691,18 @@ def test_an_authority_that_a_run_cannot_use(
     assert PASSPHRASE not in f"{found}"
 
 
+def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
+    assert authority(tmp_path, ROOT.pem, ROOT.encrypted_key("hunter22")) != []
+    unknown: dict[str, Any] = {"airflow_ca_passphrase": ...}
+    # The first host of this cluster is a worker.
+    cluster = inventory(
+        {"a-worker": unknown, "worker1": unknown, "worker2": unknown},
+        {"airflow_worker": ["a-worker", "worker1"], "airflow": ["a-worker", "control1", "worker1"]},
+        {"certificates_dir": str(tmp_path)},
+    )
+    assert only(check(cluster)).variable == "airflow_ca_passphrase"
+
+
 def test_there_is_one_authority_at_one_place(tmp_path: Path) -> None:
     found = only(check(inventory({"worker1": {"certificates_dir": str(tmp_path)}}, None, {"certificates_dir": "/x"})))
     assert (found.where, found.variable) == ("host worker1", "certificates_dir")
