@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import report
@@ -15,6 +17,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     Host,
     Inventory,
     Unresolvable,
+    certificate_warnings,
     check,
     machine_plans,
 )
@@ -36,6 +39,7 @@ class ActionModule(ActionBase):
         self.validate_argument_spec(argument_spec={})
         inventory = self._inventory_of(variables)
         findings = check(inventory)
+        result["warnings"] = certificate_warnings(inventory)
         if findings:
             return result | {"failed": True, "msg": report(findings, HEADING)}
         return result | {"changed": False, "machines": machine_plans(inventory, variables["ansible_play_hosts_all"])}
@@ -57,7 +61,18 @@ class ActionModule(ActionBase):
             specs=specs,
             options=AirflowOptions.load(ROLES / "preflight" / "files" / "airflow_options.json"),
             source=shortest(directories[0]) if directories else "<inventory>",
+            read=self._read,
         )
+
+    def _read(self, path: str) -> bytes:
+        """Return the content of a file as module copy would write it: decrypted, if ansible-vault encrypted it."""
+        data = Path(path).read_bytes()
+        if not is_encrypted(data):
+            return data
+        try:
+            return self._loader.get_text_file_contents(path).encode()
+        except AnsibleError as error:
+            raise PermissionError(EACCES, "encrypted with ansible-vault, and no password opens it") from error
 
     def _load(self, path: Path) -> dict[str, Any]:
         if not path.exists():

@@ -77,6 +77,9 @@ SAME_EVERYWHERE = (
     "airflow_api_server_instances",
     "airflow_triggerer_log_port",
     "airflow_worker_log_port",
+    # Who trusts one authority does not believe another one.
+    "certificates_ca_file",
+    "certificates_dir",
     "airflow_runtime_extra_requirements",
     "haproxy_port",
     "haproxy_redirect_port",

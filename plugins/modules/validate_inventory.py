@@ -15,8 +15,10 @@ description:
   - >-
     Looks for missing and empty groups, hosts in groups that exclude each other, unknown variables with the prefixes of
     this collection, wrong types, choices, ranges and forms (by the argument specs of all roles), values that differ
-    between hosts and must not, ports that collide, missing and weak secrets, and sections and options of
+    between hosts and must not, ports that collide, missing and weak secrets, certificates that are
+    expired or do not fit (C(docs/certificates.md)), and sections and options of
     C(airflow_config) that Airflow does not know.
+  - Warns of certificates that a person has brought and that expire soon.
   - Fails once, with everything that it found.
 attributes:
   action:
