@@ -6,6 +6,7 @@ can be tested by itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter, defaultdict
@@ -720,8 +721,13 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
     passphrases = (one.get("airflow_ca_passphrase") for one in inventory.cluster)
     passphrase = next((one for one in passphrases if isinstance(one, str) and one), None)
     if passphrase:
+        # While it is being rotated, a run encrypts the key anew.
+        previous = (one.get("airflow_secrets_previous") for one in inventory.cluster)
+        olds = [
+            one["airflow_ca_passphrase"] for one in previous if isinstance(one, dict) and "airflow_ca_passphrase" in one
+        ]
         try:
-            key = tls.load_key(key_data, passphrase)
+            key = _key_of_authority(key_data, [passphrase, *olds[:1]])
         except tls.Unusable as error:
             yield Finding(
                 "controller",
@@ -765,6 +771,14 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             f"keep {directory}/ca.key, move ca.pem away, and run site.yml without --limit: it makes a new certificate "
             "for the same key, what the authority has signed stays valid, and the services are restarted",
         )
+
+
+def _key_of_authority(data: bytes, passphrases: list[str]) -> Any:
+    """Return the key that the first fitting passphrase opens; raises Unusable with what is wrong with the first."""
+    for passphrase in passphrases[1:]:
+        with contextlib.suppress(tls.Unusable):
+            return tls.load_key(data, passphrase)
+    return tls.load_key(data, passphrases[0])
 
 
 def certificate_warnings(inventory: Inventory) -> list[str]:

@@ -703,6 +703,15 @@ def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
     assert only(check(cluster)).variable == "airflow_ca_passphrase"
 
 
+def test_a_passphrase_that_is_being_rotated_may_be_the_old_one(tmp_path: Path) -> None:
+    rotating = {"airflow_secrets_previous": {"airflow_ca_passphrase": "the old one"}}
+    for passphrase, findings in (("the old one", 0), (PASSPHRASE, 0), ("another one", 1)):
+        (tmp_path / "ca.pem").write_bytes(ROOT.pem)
+        (tmp_path / "ca.key").write_bytes(ROOT.encrypted_key(passphrase))
+        cluster = inventory(everywhere={"certificates_dir": str(tmp_path)} | rotating)
+        assert len(check(cluster)) == findings, passphrase
+
+
 def test_there_is_one_authority_at_one_place(tmp_path: Path) -> None:
     found = only(check(inventory({"worker1": {"certificates_dir": str(tmp_path)}}, None, {"certificates_dir": "/x"})))
     assert (found.where, found.variable) == ("host worker1", "certificates_dir")
