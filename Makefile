@@ -39,11 +39,11 @@ lint: setup ## Check style, types, syntax, the collection and the generated docs
 unit: setup ## Run the tests that need no machine
 	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
 
-molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, default failover)
-	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default failover)
+molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, all)
+	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default failover security)
 
 test: lint unit ## Run every check and every Molecule scenario
-	scripts/molecule 13 default failover
+	scripts/molecule 13 default failover security
 	scripts/molecule 12
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
