@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from airflow_client import AirflowClient, ApiError, http, wait_for
 from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
+from cryptography import x509
 from faults import ledger
 from faults.harness import DAG, TRANSIENT, Scene
 from faults.machines import Machines
@@ -75,7 +77,8 @@ def rotate(cluster: Cluster, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
                 *(ansible_program("ansible-playbook"), *cluster.options, "playbooks/rotate_secrets.yml"),
-                *("-e", "rotate=all", "--diff", "-vvv"),
+                # Longer than a certificate is valid: each run of site.yml renews them all.
+                *("-e", "rotate=all", "-e", "certificates_renew_days=400", "--diff", "-vvv"),
             ],
             cwd=PROJECT,
             env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1"},
@@ -98,6 +101,17 @@ def file_of(cluster: Cluster) -> dict[str, object]:
     return loaded
 
 
+def certificates(cluster: Cluster) -> dict[str, str]:
+    """Return the serial number of the certificate of each service of the control node."""
+    machines, control = Machines(cluster), cluster.first("haproxy")
+    shown = machines.shell(
+        control,
+        "for name in haproxy postgres redis; do "
+        "echo $name $(openssl x509 -noout -serial -in /etc/airflow/tls/$name.pem); done",
+    )
+    return dict(line.split(" ", 1) for line in shown.splitlines())
+
+
 @pytest.fixture(scope="module")
 def rotated(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
@@ -111,7 +125,7 @@ def rotated(
     client = cluster.client()
     client.wait_for_dag(DAG, seconds=120)
     client.pause(DAG, False)
-    before, token = secrets_of(cluster), client.token()
+    before, token = secrets_of(cluster) | certificates(cluster), client.token()
     log = tmp_path_factory.mktemp("rotation") / "log"
     with Load(cluster) as load:
         # The controller dies when some have moved to the new secrets, and some have not.
@@ -225,6 +239,17 @@ def test_the_old_secrets_are_refused(rotated: Rotated) -> None:
         }
         assert len(worked) == 1, worked
         assert {which for _, which in worked} == {"new"}
+
+
+def test_certificates_were_renewed_and_are_served(rotated: Rotated) -> None:
+    before, cluster, _, _, _ = rotated
+    now = certificates(cluster)
+    assert [name for name, serial in now.items() if serial == before[name]] == []
+    served = ssl.get_server_certificate((cluster.address(cluster.first("haproxy")), 443))
+    serial = x509.load_pem_x509_certificate(served.encode()).serial_number
+    assert int(now["haproxy"].removeprefix("serial="), 16) == serial
+        "=0", "="
+    )
 
 
 def test_the_authority_opens_with_the_new_passphrase_only(rotated: Rotated) -> None:
