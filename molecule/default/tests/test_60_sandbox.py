@@ -31,6 +31,7 @@ import glob
 import os
 import subprocess
 import tempfile
+import time
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import dag, get_current_context, task
@@ -55,6 +56,14 @@ def read(path):
         return file.read(1)
 
 
+def read_all(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # it ended meanwhile
+        return b""
+
+
 @dag(schedule=None, catchup=False)
 def sandbox_probe():
     @task
@@ -69,7 +78,19 @@ def sandbox_probe():
         return refused
 
     @task
+    def neighbour(number):
+        """Be there, on each worker, while another task looks around."""
+        time.sleep(15)
+
+    @task
     def processes():
+        def neighbours():
+            return [path for path in glob.glob("/proc/[0-9]*/cmdline")
+                    if read_all(path).startswith(b"airflow worker -- ") and path != f"/proc/{os.getpid()}/cmdline"]
+
+        deadline = time.monotonic() + 60
+        while not neighbours() and time.monotonic() < deadline:
+            time.sleep(0.2)
         found = {}
         for folder in glob.glob("/proc/[0-9]*"):
             try:
@@ -79,7 +100,7 @@ def sandbox_probe():
                 continue
             for name in ("environ", "mem"):
                 found[f"{folder}/{name}"] = [command, refusal(lambda: read(f"{folder}/{name}"))]
-        return {"found": found, "parent": os.getppid()}
+        return {"found": found, "parent": os.getppid(), "own": os.getpid()}
 
     @task
     def environment():
@@ -120,6 +141,7 @@ def sandbox_probe():
         return answer
 
     forbidden()
+    neighbour.expand(number=list(range(8)))
     processes()
     environment()
     network()
@@ -155,7 +177,7 @@ def probed(
     tasks = client.tasks("sandbox_probe", run_id)
     logs = {task.task_id: client.log("sandbox_probe", task)[-2000:] for task in tasks if task.state != "success"}
     assert run.state == "success", logs
-    yield {task.task_id: client.result("sandbox_probe", task) for task in tasks}
+    yield {task.task_id: client.result("sandbox_probe", task) for task in tasks if task.map_index < 0}
     play().must_succeed()
 
 
@@ -239,6 +261,19 @@ def test_a_task_reads_no_memory_of_the_worker(probed: dict[str, Any]) -> None:
         for path, said in shown.items()
         if any(word in said[0] for word in ("celeryd", "watchdog", "serve-logs", "supervisor"))
     } == {}
+
+
+def test_a_task_reads_nothing_of_another_task(probed: dict[str, Any]) -> None:
+    """Its token, above all: it is in the memory of the task and of its supervisor."""
+    found, own = probed["processes"]["found"], probed["processes"]["own"]
+    others = {
+        path: how
+        for path, (command, how) in found.items()
+        if command.startswith(("airflow worker --", "airflow supervisor", "airflow task supervisor"))
+        and not path.startswith(f"/proc/{own}/")
+    }
+    assert others
+    assert {path: how for path, how in others.items() if how not in ("PermissionError", "FileNotFoundError")} == {}
 
 
 def test_a_task_inherits_no_secret_of_the_worker(probed: dict[str, Any], secrets: dict[str, str]) -> None:
