@@ -169,7 +169,7 @@ def probed(
     }
     lines = "".join(f"{name} = {value!r}\n" for name, value in constants.items())
     (dags / "sandbox_probe_dag.py").write_text(lines + PROBE_DAG)
-    play("-e", json.dumps({"airflow_dags_dir": str(dags)})).must_succeed()
+    play("-e", json.dumps({"airflow_dags_dir": str(dags)}), book="playbooks/dags.yml").must_succeed()
     client.wait_for_dag("sandbox_probe", seconds=120)
     client.pause("sandbox_probe", False)
     run_id = client.trigger("sandbox_probe")
@@ -178,7 +178,7 @@ def probed(
     logs = {task.task_id: client.log("sandbox_probe", task)[-2000:] for task in tasks if task.state != "success"}
     assert run.state == "success", logs
     yield {task.task_id: client.result("sandbox_probe", task) for task in tasks if task.map_index < 0}
-    play().must_succeed()
+    play(book="playbooks/dags.yml").must_succeed()
 
 
 def units_of(cluster: Cluster, name: str) -> list[str]:
