@@ -24,6 +24,9 @@ from conftest import (
 from faults.machines import Machines
 from testinfra.host import Host
 
+# They take a quarter of an hour, and nothing in them depends on the release of Debian.
+pytestmark = pytest.mark.same_everywhere
+
 Connect = Callable[[str], Host]
 Starts = Callable[..., dict[str, str]]
 RunClusterCheck = Callable[..., list[TaskInstance]]
