@@ -13,8 +13,13 @@ import os
 import sys
 import time
 
-from celery import Celery
-from kombu.exceptions import OperationalError
+from airflow_celery_cluster import memory
+
+# It runs as the user of the tasks and has the broker's password: hidden before anything that takes time.
+memory.show(False)
+
+from celery import Celery  # noqa: E402
+from kombu.exceptions import OperationalError  # noqa: E402
 
 
 def main() -> int:
