@@ -15,6 +15,7 @@ import pytest
 import yaml
 from airflow_client import AirflowClient, ApiError, http, wait_for
 from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
+from conftest import find_secrets, strays
 from cryptography import x509
 from faults import ledger
 from faults.harness import DAG, TRANSIENT, Scene
@@ -184,6 +185,12 @@ def test_neither_old_nor_new_secrets_were_printed(rotated: Rotated) -> None:
     assert "airflow-run" in output  # it says a lot
     after = secrets_of(cluster)
     assert [name for name in SECRETS if before[name] in output or after[name] in output] == []
+
+
+def test_old_and_new_secrets_are_where_they_are_kept(rotated: Rotated) -> None:
+    before, cluster, _, _, _ = rotated
+    old = {f"old {name}": before[name] for name in SECRETS}
+    assert strays(find_secrets(cluster, old | secrets_of(cluster))) == set()
 
 
 def test_what_was_encrypted_is_still_readable(rotated: Rotated) -> None:
