@@ -232,7 +232,7 @@ def check_names(inventory: Inventory) -> Iterator[Finding]:
     known = [name for name in inventory.specs if name not in rules.PASSED_BY_THE_CLUSTER]
     suggestions: dict[str, str | None] = {}
     for host in inventory.hosts.values():
-        for name in sorted(name for name in host.names if name.startswith(rules.PREFIXES)):
+        for name in sorted(name for name in host.names - rules.SET_BY_THE_ROLES if name.startswith(rules.PREFIXES)):
             secret = looks_secret(name) or inventory.is_secret(name)
             if name in rules.PASSED_BY_THE_CLUSTER:
                 expected, remedy = "not set by an inventory: the cluster decides it", rules.PASSED_BY_THE_CLUSTER[name]

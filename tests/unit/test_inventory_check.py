@@ -703,6 +703,10 @@ def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
     assert only(check(cluster)).variable == "airflow_ca_passphrase"
 
 
+def test_what_the_roles_have_set_is_no_mistake_of_a_person() -> None:
+    assert check(inventory(everywhere=dict.fromkeys(rules.SET_BY_THE_ROLES, "x"))) == []
+
+
 def test_a_passphrase_that_is_being_rotated_may_be_the_old_one(tmp_path: Path) -> None:
     rotating = {"airflow_secrets_previous": {"airflow_ca_passphrase": "the old one"}}
     for passphrase, findings in (("the old one", 0), (PASSPHRASE, 0), ("another one", 1)):
