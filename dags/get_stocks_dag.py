@@ -18,13 +18,12 @@ start      first day, as 2013-02-04. The sample has a default, a short one;
            ``yfinance`` has none: catch-up runs every trading day from there to today.
 end        last day; the sample ends on 2013-02-08 by default, ``yfinance`` never
 days       calendar days of history in each file, default 30
-dir        where the files go, default ``$AIRFLOW_HOME/stocks``
+dir        where the files go, default ``stocks`` in the home of the worker, which its sandbox lets it write
 =========  ============================================================================
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,7 +83,7 @@ def get_stocks() -> None:
             prices = fetch(SOURCES[SOURCE](), ticker, day, int(setting("days", "30")))
         except MarketClosed as closed:
             raise AirflowSkipException(str(closed)) from closed
-        directory = Path(setting("dir") or Path(os.environ["AIRFLOW_HOME"]) / "stocks")
+        directory = Path(setting("dir") or Path.home() / "stocks")
         path = write(directory, ticker, day, prices)
         return {"path": str(path), "rows": len(prices), "host": socket.gethostname()}
 
