@@ -1,0 +1,59 @@
+"""Remember which tasks of a run in check mode would change a host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.playbook.handler import Handler
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: drift
+type: aggregate
+short_description: Remember which tasks of a run in check mode would change a host
+version_added: 0.3.0
+author: The airflow-celery-cluster maintainers
+description:
+  - With C(--check), each host gets the variable C(airflow_drift), a list of the tasks that would change it, each with
+    the paths that its result names. No value of a setting is kept. C(playbooks/status.yml) reports them.
+  - Without C(--check) it does nothing.
+requirements:
+  - Enable it with C(callbacks_enabled = airflow_celery.cluster.drift).
+"""
+
+
+def described(task: str, result: dict[str, Any]) -> str:
+    """Return a task's name, with the paths that its result names."""
+    parts = [part for part in result.get("results", [result]) if isinstance(part, dict) and part.get("changed")]
+    paths = [str(part[key]) for part in parts for key in ("dest", "path") if part.get(key)]
+    return f"{task} ({', '.join(dict.fromkeys(paths))})" if paths else task
+
+
+class CallbackModule(CallbackBase):
+    """Writes a variable of the host, as set_fact would."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "airflow_celery.cluster.drift"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, list[str]] = {}
+        self._variables: Any = None
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        self._variables = play.get_variable_manager()
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        task = result.task
+        if (
+            not (task.check_mode and result.is_changed())
+            or isinstance(task, Handler)
+            or task.delegate_to == "localhost"
+        ):
+            return
+        host = result.host.get_name()
+        found = self._found.setdefault(host, [])
+        found.append(described(task.get_name().rpartition(" : ")[2].strip(), result.result))
+        self._variables.set_nonpersistent_facts(host, {"airflow_drift": list(found)})
