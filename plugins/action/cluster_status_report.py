@@ -39,10 +39,7 @@ class ActionModule(ActionBase):
         probe, error = probed([hostvars[name].get("cluster_status_probe") for name in groups["airflow_scheduler"]])
         cluster = Cluster(
             now=time.time(),
-            hosts=[
-                host_of(name, hostvars[name], addresses([name], hostvars)[0], groups, variables["ansible_check_mode"])
-                for name in names
-            ],
+            hosts=[host_of(name, hostvars[name], addresses([name], hostvars)[0], groups) for name in names],
             probe=probe,
             probe_error=error,
             limits=Limits(given["max_disk_percent"], given["min_certificate_days"], given["max_clock_offset"]),
@@ -56,12 +53,10 @@ class ActionModule(ActionBase):
         found = status_report.reasons(cluster)
         if found:
             result |= {"failed": True, "msg": f"The cluster is not healthy, {len(found)} reason(s): see the report."}
-        return result | {"changed": False, "healthy": not found, "reasons": found}
+        return result | {"changed": False, "healthy": not found}
 
 
-def host_of(
-    name: str, variables: Mapping[str, Any], address: str, groups: Mapping[str, list[str]], checked: bool
-) -> Host:
+def host_of(name: str, variables: Mapping[str, Any], address: str, groups: Mapping[str, list[str]]) -> Host:
     """Return what a host has registered, or why it has not."""
     answer = variables.get("cluster_status") or {}
     clock = variables.get("cluster_status_clock") or {}
@@ -73,7 +68,7 @@ def host_of(
         status=status,
         error="" if status else why(answer),
         clock={key: clock[key] for key in ("offset", "uncertainty")} if "offset" in clock else None,
-        drift=list(variables.get("airflow_drift") or []) if checked and status else None,
+        drift=variables.get("airflow_drift") if status else None,
     )
 
 
@@ -89,7 +84,7 @@ def probed(answers: list[Mapping[str, Any] | None]) -> tuple[dict[str, Any] | No
     """Return the first probe of a scheduler's host that succeeded, or None and why there is none."""
     error = "no scheduler's host could be asked"
     for answer in answers:
-        if not answer:
+        if not answer or answer.get("skipped"):
             continue
         lines = str(answer.get("stdout", "")).strip().splitlines()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible import context
 from ansible.playbook.handler import Handler
 from ansible.plugins.callback import CallbackBase
 
@@ -46,14 +47,24 @@ class CallbackModule(CallbackBase):
         self._variables = play.get_variable_manager()
 
     def v2_runner_on_ok(self, result: Any) -> None:
+        # A host with no difference has an empty list: one without the variable was not looked at.
+        self._note(result, described(_name(result), result.result) if result.is_changed() else "")
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._note(result, "" if ignore_errors else f"{_name(result)}: it failed, and what follows was not looked at")
+
+    def _note(self, result: Any, what: str) -> None:
         task = result.task
-        if (
-            not (task.check_mode and result.is_changed())
-            or isinstance(task, Handler)
-            or task.delegate_to == "localhost"
-        ):
+        if not context.CLIARGS.get("check"):
             return
         host = result.host.get_name()
         found = self._found.setdefault(host, [])
-        found.append(described(task.get_name().rpartition(" : ")[2].strip(), result.result))
+        # A task that runs in spite of --check has read something, or is the report itself.
+        if what and task.check_mode and not isinstance(task, Handler) and task.delegate_to != "localhost":
+            found.append(what)
         self._variables.set_nonpersistent_facts(host, {"airflow_drift": list(found)})
+
+
+def _name(result: Any) -> str:
+    """Return a task's name without that of its role."""
+    return str(result.task.get_name()).rpartition(" : ")[2].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -339,8 +340,8 @@ def text(cluster: Cluster) -> str:
     """Return the report for a terminal."""
     head = ("machine", "health", "Debian", "release", "/", "airflow", "certificate", "clock", "drift", "last backup")
     lines = table(head, [_host_row(host, cluster) for host in cluster.hosts])
-    lines += ["", *table(("machine", "unit", "state", "since", "restarts", "memory"), _unit_rows(cluster))]
-    workers, queues = _worker_rows(cluster), _queue_rows(cluster)
+    units, workers, queues = _unit_rows(cluster), _worker_rows(cluster), _queue_rows(cluster)
+    lines += ["", *table(("machine", "unit", "state", "since", "restarts", "memory"), units)] if units else []
     lines += ["", *table(("worker", "health", "slots used", "running tasks", "queues"), workers)] if workers else []
     lines += ["", *table(("queue", "messages", "queued tasks", "oldest"), queues)] if queues else []
     database = cluster.part("database")
@@ -349,7 +350,9 @@ def text(cluster: Cluster) -> str:
         lines += ["", *table(("job", "host", "heartbeat"), jobs)] if jobs else []
     bad = reasons(cluster)
     lines += ["", f"UNHEALTHY, {len(bad)} reason{'s' if len(bad) > 1 else ''}:" if bad else "Healthy."]
-    return "\n".join([*lines, *(f"  {reason}" for reason in bad)])
+    for reason in bad:
+        lines += textwrap.wrap(reason, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    return "\n".join(lines)
 
 
 def _current_jobs(cluster: Cluster, database: Mapping[str, Any]) -> list[Mapping[str, Any]]:

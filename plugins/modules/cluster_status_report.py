@@ -49,12 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Whether there is nothing to report in RV(reasons).
+  description: Whether the report has no reason why not.
   returned: always
   type: bool
-reasons:
-  description: Everything that is not healthy, in words.
-  returned: always
-  type: list
-  elements: str
 """
