@@ -48,7 +48,9 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         # A host with no difference has an empty list: one without the variable was not looked at.
-        self._note(result, described(_name(result), result.result) if result.is_changed() else "")
+        self._note(
+            result, described(_name(result), {**_target(result), **result.result}) if result.is_changed() else ""
+        )
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._note(result, "" if ignore_errors else f"{_name(result)}: it failed, and what follows was not looked at")
@@ -63,6 +65,12 @@ class CallbackModule(CallbackBase):
         if what and task.check_mode and not isinstance(task, Handler) and task.delegate_to != "localhost":
             found.append(what)
         self._variables.set_nonpersistent_facts(host, {"airflow_drift": list(found)})
+
+
+def _target(result: Any) -> dict[str, str]:
+    """Return the path that a task was given: in check mode a result may name none."""
+    given = result.task_fields.get("args") or {}
+    return {key: str(given[key]) for key in ("dest", "path") if given.get(key)}
 
 
 def _name(result: Any) -> str:
