@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
 FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
 
-.PHONY: help setup machines demo drill destroy lint unit molecule test test-all faults compare docs lock
+.PHONY: help setup machines demo status drill destroy lint unit molecule test test-all faults compare docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +22,9 @@ demo: machines ## Deploy a cluster on local machines and run a real DAG across i
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/secrets.yml -e airflow_secrets_plaintext=true
 	$(BIN)/ansible-playbook $(LOCAL) site.yml
 	$(BIN)/python scripts/demo.py
+
+status: setup ## Report how the demo's cluster is (DRIFT=yes: and what site.yml would change)
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/status.yml $(if $(DRIFT),--check)
 
 drill: setup ## Cut one of the demo's workers off the network, and report what became of its tasks
 	@for machine in control1 worker1 worker2; do \

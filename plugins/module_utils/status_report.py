@@ -1,0 +1,386 @@
+"""Whether a cluster is healthy, why not, and the report that says so."""
+
+from __future__ import annotations
+
+import fnmatch
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+WIDTH = 140
+# What must run on the hosts of a group.
+GROUP_UNITS = {
+    "postgres": "postgresql@*.service",
+    "redis": "redis-server.service",
+    "haproxy": "haproxy.service",
+    "airflow_scheduler": "airflow-scheduler.service",
+    "airflow_api_server": "airflow-api-server@*.service",
+    "airflow_dag_processor": "airflow-dag-processor.service",
+    "airflow_triggerer": "airflow-triggerer.service",
+    "flower": "airflow-flower.service",
+    "airflow_worker": "airflow-worker.service",
+}
+GROUP_JOBS = {
+    "airflow_scheduler": "SchedulerJob",
+    "airflow_triggerer": "TriggererJob",
+    "airflow_dag_processor": "DagProcessorJob",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on something is unhealthy.
+
+    :param disk_percent: used share of a file system, 0 to 100.
+    :param certificate_days: days that a certificate must still be valid.
+    :param clock_offset: seconds between a host's clock and the controller's.
+    """
+
+    disk_percent: float = 90
+    certificate_days: float = 14
+    clock_offset: float = 5
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was found of one host.
+
+    :param name: inventory name.
+    :param address: how the other hosts reach it; Airflow's ``hostname`` of its tasks and jobs.
+    :param groups: inventory groups that it is in.
+    :param status: what the module ``cluster_status`` returned; None where it did not.
+    :param error: why there is no status.
+    :param clock: ``offset`` and ``uncertainty`` in seconds; None where it was not measured.
+    :param drift: tasks of ``site.yml`` that would change it; None where nobody looked.
+    """
+
+    name: str
+    address: str
+    groups: Sequence[str]
+    status: Mapping[str, Any] | None = None
+    error: str = ""
+    clock: Mapping[str, float] | None = None
+    drift: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All that was found.
+
+    :param now: seconds since the epoch, by the controller's clock.
+    :param probe: what ``airflow_celery_cluster.status`` printed; None where it could not be asked.
+    :param probe_error: why not.
+    """
+
+    now: float
+    hosts: Sequence[Host]
+    probe: Mapping[str, Any] | None = None
+    probe_error: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    def part(self, name: str) -> Any:
+        """Return a part of the probe; None where that part did not answer."""
+        return None if self.probe is None else self.probe.get(name)
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time for people, in UTC."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def span(seconds: float | None) -> str:
+    """Return a duration for people, in its largest unit that gives at least 2."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def size(number: int | None) -> str:
+    """Return bytes for people."""
+    if number is None:
+        return "-"
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+def used_percent(disk: Mapping[str, int]) -> float:
+    """Return the used share of a file system, 0 to 100."""
+    return 100 * (1 - disk["free"] / disk["total"]) if disk["total"] else 0.0
+
+
+def airflow_version(release: str) -> str:
+    """Return the Airflow version of a release's id."""
+    return release.rpartition("-")[0]
+
+
+def _drift(host: Host) -> list[str]:
+    """Return the differences, as far as they are known."""
+    status = host.status or {}
+    stale = [f"{unit['name']} runs with an older {path}" for unit in status.get("units", ()) for path in unit["stale"]]
+    reload = [f"{unit['name']} needs a daemon-reload" for unit in status.get("units", ()) if unit["reload"]]
+    return [*stale, *reload, *(f"site.yml would change it: {task}" for task in host.drift or ())]
+
+
+def _unit_reasons(host: Host, now: float) -> list[str]:
+    units = (host.status or {}).get("units", ())
+    found = []
+    for unit in units:
+        name = unit["name"].removesuffix(".service")
+        if unit["state"] == "inactive" and not unit["enabled"]:
+            continue  # a step that has run, or what a timer starts
+        if unit["state"] not in ("active", "reloading"):
+            why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
+            found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
+    for group, pattern in GROUP_UNITS.items():
+        matching = [unit for unit in units if fnmatch.fnmatchcase(unit["name"], pattern)]
+        # What is enabled has been told above.
+        if group in host.groups and not any(u["enabled"] or u["state"] not in ("inactive",) for u in matching):
+            found.append(f"no unit {pattern.removesuffix('.service')} runs, and the host is in group {group}")
+    return found
+
+
+def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
+    """Return why a host is not healthy; nothing when it is."""
+    status = host.status
+    if status is None:
+        return [host.error or "it gave no answer"]
+    found = _unit_reasons(host, now)
+    for path, disk in status["disks"].items():
+        if used_percent(disk) >= limits.disk_percent:
+            found.append(f"{path} is {used_percent(disk):.0f} % full, {size(disk['free'])} free")
+    for path, expires in status["certificates"].items():
+        if expires is None:
+            found.append(f"certificate {path} can't be read")
+        elif expires <= now:
+            found.append(f"certificate {path} has expired on {moment(expires)}")
+        elif expires - now < limits.certificate_days * 86400:
+            found.append(f"certificate {path} expires in {span(expires - now)}, on {moment(expires)}")
+    if host.clock is None:
+        found.append("its clock could not be compared")
+    # As far as it is proven: a slow connection must not look like a wrong clock.
+    elif abs(host.clock["offset"]) - host.clock["uncertainty"] > limits.clock_offset:
+        found.append(f"its clock is {host.clock['offset']:+.1f} s off the controller's")
+    if "airflow" in host.groups and not status["release"]:
+        found.append("no release of the runtime is current")
+    backup = status["backup"]
+    if backup is not None and not backup.get("ok", True):
+        found.append("the last backup failed")
+    return found + [f"drift: {difference}" for difference in _drift(host)]
+
+
+def _version_reasons(cluster: Cluster) -> list[str]:
+    versions: dict[str, list[str]] = {}
+    for host in cluster.hosts:
+        if host.status and host.status["release"]:
+            versions.setdefault(airflow_version(host.status["release"]), []).append(host.name)
+    if len(versions) < 2:
+        return []
+    told = "; ".join(f"{version} on {', '.join(hosts)}" for version, hosts in sorted(versions.items()))
+    return [f"cluster: different Airflow versions: {told}"]
+
+
+def _job_reasons(cluster: Cluster) -> list[str]:
+    database = cluster.part("database")
+    if database is None:
+        return []
+    found = []
+    for host in cluster.hosts:
+        for group, kind in GROUP_JOBS.items():
+            if group not in host.groups:
+                continue
+            jobs = [job for job in database["jobs"] if job["type"] == kind and job["host"] == host.address]
+            if not jobs:
+                found.append(f"{host.name}: {kind} has no heartbeat in the metadata database")
+            found += [
+                f"{host.name}: the last heartbeat of {kind} is {span(job['age'])} old, {span(job['limit'])} allowed"
+                for job in jobs
+                if job["age"] > job["limit"]
+            ]
+    return found
+
+
+def _worker_reasons(cluster: Cluster) -> list[str]:
+    answered = cluster.part("workers")
+    if answered is None:
+        return []
+    wanted = {f"celery@{host.name}": host.name for host in cluster.hosts if "airflow_worker" in host.groups}
+    found = [f"{host}: the Celery worker does not answer" for name, host in wanted.items() if name not in answered]
+    # A worker that was removed only half takes tasks that nobody expects there.
+    found += [
+        f"cluster: {name} answers, and no host in group airflow_worker is it"
+        for name in sorted({*answered} - {*wanted})
+    ]
+    return found
+
+
+def _queue_reasons(cluster: Cluster) -> list[str]:
+    waiting, answered = cluster.part("queues"), cluster.part("workers")
+    if waiting is None or answered is None:
+        return []
+    served = {queue for worker in answered.values() for queue in worker["queues"] or ()}
+    # A worker that did not tell its queues may serve any.
+    if any(worker["queues"] is None for worker in answered.values()):
+        return []
+    return [
+        f"cluster: queue {queue} has {depth} messages, and no worker takes them"
+        for queue, depth in waiting.items()
+        if depth and queue not in served
+    ]
+
+
+def reasons(cluster: Cluster) -> list[str]:
+    """Return everything that is not healthy, in words; nothing when all is well."""
+    found = [
+        f"{host.name}: {reason}" for host in cluster.hosts for reason in host_reasons(host, cluster.now, cluster.limits)
+    ]
+    found += _version_reasons(cluster)
+    if cluster.probe is None:
+        found.append(f"cluster: tasks, queues and workers could not be asked: {cluster.probe_error or 'no answer'}")
+    else:
+        found += [f"cluster: {part} could not be asked: {why}" for part, why in cluster.probe["errors"].items()]
+    return [*found, *_job_reasons(cluster), *_worker_reasons(cluster), *_queue_reasons(cluster)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
+    """Return a table as lines of at most ``width`` columns. What is too long for the last column continues below."""
+    columns = [max(len(row[number]) for row in [head, *rows]) for number in range(len(head))]
+    room = max(width - sum(columns[:-1]) - 2 * (len(columns) - 1), 20)
+    columns[-1] = min(columns[-1], room)
+    lines = []
+    for row in [head, ["-" * column for column in columns], *rows]:
+        rest = row[-1]
+        first = [*row[:-1], rest[:room]]
+        lines.append("  ".join(cell.ljust(column) for cell, column in zip(first, columns, strict=True)).rstrip())
+        while rest := rest[room:]:
+            lines.append(" " * (sum(columns[:-1]) + 2 * (len(columns) - 1)) + rest[:room])
+    return lines
+
+
+def _host_row(host: Host, cluster: Cluster) -> list[str]:
+    bad = host_reasons(host, cluster.now, cluster.limits)
+    if host.status is None:
+        return [host.name, "NO ANSWER", *["-"] * 8]
+    status = host.status
+    expiries = [expires for expires in status["certificates"].values() if expires is not None]
+    clock = "-" if host.clock is None else f"{host.clock['offset'] * 1000:+.0f} ms"
+    drift = _drift(host)
+    backup = status["backup"]
+    return [
+        host.name,
+        "BAD" if bad else "ok",
+        status["debian"] or "-",
+        status["release"] or "-",
+        *(
+            f"{used_percent(status['disks'][path]):.0f} %" if path in status["disks"] else "-"
+            for path in ("/", "/var/lib/airflow")
+        ),
+        span(min(expiries) - cluster.now) if expiries else "-",
+        clock,
+        # Without --check only what is newer than its process is known.
+        str(len(drift)) if drift or host.drift is not None else "0 (no --check)",
+        "none"
+        if backup is None
+        else f"{backup.get('label', '')} {moment(backup['time']) if 'time' in backup else ''}".strip(),
+    ]
+
+
+def _unit_rows(cluster: Cluster) -> list[list[str]]:
+    return [
+        [
+            host.name,
+            unit["name"].removesuffix(".service"),
+            unit["state"] if unit["sub"] in ("running", unit["state"]) else f"{unit['state']} ({unit['sub']})",
+            moment(unit["since"]),
+            str(unit["restarts"]),
+            size(unit["memory"]),
+        ]
+        for host in cluster.hosts
+        for unit in (host.status or {}).get("units", ())
+    ]
+
+
+def _worker_rows(cluster: Cluster) -> list[list[str]]:
+    answered = cluster.part("workers")
+    database = cluster.part("database")
+    names = {f"celery@{host.name}": host for host in cluster.hosts if "airflow_worker" in host.groups}
+    rows = []
+    for name in [*names, *sorted({*(answered or {})} - {*names})]:
+        worker = (answered or {}).get(name)
+        running = (
+            "?" if database is None else str(database["running"].get(names[name].address, 0)) if name in names else "-"
+        )
+        if worker is None:
+            rows.append([name, "?" if answered is None else "NO ANSWER", "-", running, "-"])
+            continue
+        taken, slots = (("?" if value is None else str(value)) for value in (worker["active"], worker["concurrency"]))
+        queues = "?" if worker["queues"] is None else ", ".join(worker["queues"]) or "none: it takes no tasks"
+        rows.append([name, "ok", f"{taken} of {slots}", running, queues])
+    return rows
+
+
+def _queue_rows(cluster: Cluster) -> list[list[str]]:
+    waiting, database = cluster.part("queues"), cluster.part("database")
+    queued = {} if database is None else database["queued"]
+    return [
+        [
+            queue,
+            "?" if waiting is None else str(waiting.get(queue, 0)),
+            "?" if database is None else str(queued.get(queue, {}).get("tasks", 0)),
+            "?" if database is None else span(queued.get(queue, {}).get("oldest")),
+        ]
+        for queue in sorted({*(waiting or {}), *queued})
+    ]
+
+
+def text(cluster: Cluster) -> str:
+    """Return the report for a terminal."""
+    head = ("machine", "health", "Debian", "release", "/", "airflow", "certificate", "clock", "drift", "last backup")
+    lines = table(head, [_host_row(host, cluster) for host in cluster.hosts])
+    units, workers, queues = _unit_rows(cluster), _worker_rows(cluster), _queue_rows(cluster)
+    lines += ["", *table(("machine", "unit", "state", "since", "restarts", "memory"), units)] if units else []
+    lines += ["", *table(("worker", "health", "slots used", "running tasks", "queues"), workers)] if workers else []
+    lines += ["", *table(("queue", "messages", "queued tasks", "oldest"), queues)] if queues else []
+    database = cluster.part("database")
+    if database is not None:
+        jobs = [[job["type"], job["host"], f"{span(job['age'])} ago"] for job in _current_jobs(cluster, database)]
+        lines += ["", *table(("job", "host", "heartbeat"), jobs)] if jobs else []
+    bad = reasons(cluster)
+    lines += ["", f"UNHEALTHY, {len(bad)} reason{'s' if len(bad) > 1 else ''}:" if bad else "Healthy."]
+    for reason in bad:
+        lines += textwrap.wrap(reason, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    return "\n".join(lines)
+
+
+def _current_jobs(cluster: Cluster, database: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the jobs that the inventory wants; others are of hosts and processes of the past."""
+    wanted = {
+        (kind, host.address) for host in cluster.hosts for group, kind in GROUP_JOBS.items() if group in host.groups
+    }
+    return [job for job in database["jobs"] if (job["type"], job["host"]) in wanted]
+
+
+def document(cluster: Cluster) -> dict[str, Any]:
+    """Return the report for machines: nothing is rounded or cut. Times are seconds since the epoch, sizes bytes."""
+    return {
+        "healthy": not reasons(cluster),
+        "reasons": reasons(cluster),
+        "time": cluster.now,
+        "hosts": {
+            host.name: {
+                "healthy": not host_reasons(host, cluster.now, cluster.limits),
+                "address": host.address,
+                "groups": list(host.groups),
+                "error": host.error,
+                "status": host.status,
+                "clock": host.clock,
+                "drift": _drift(host),
+                "drift_checked": host.drift is not None,
+            }
+            for host in cluster.hosts
+        },
+        "cluster": cluster.probe,
+    }

@@ -1,0 +1,202 @@
+#!/usr/bin/python
+"""Say how a host and the cluster's units on it are."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import ssl
+import time
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: cluster_status
+short_description: Say how a host and the cluster's units on it are
+version_added: 0.3.0
+author: The airflow-celery-cluster maintainers
+description:
+  - Reads, and changes nothing. Needs root, systemd and openssl.
+  - Returns states, times, sizes and paths, and no content of a setting.
+attributes:
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  airflow_celery.cluster.cluster_status:
+  register: cluster_status
+"""
+
+RETURN = r"""
+status:
+  description: >-
+    C(debian), C(release), C(units), C(disks) (path to C(total) and C(free) bytes), C(certificates) (path to the
+    expiry in seconds since the epoch, None where it can't be read), C(backup) (what the last one wrote of itself,
+    None for none), C(time).
+  returned: success
+  type: dict
+"""
+
+UNITS = ("airflow-*.service", "postgresql@*.service", "redis-server.service", "haproxy.service")
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "UnitFileState",
+    "StateChangeTimestamp",
+    "NRestarts",
+    "MemoryCurrent",
+    "NeedDaemonReload",
+    "FragmentPath",
+    "EnvironmentFiles",
+)
+CURRENT = "/opt/airflow/current"
+DISKS = ("/", "/var/lib/airflow")
+CERTIFICATES = "/etc/airflow/tls/*.pem"
+BACKUP = "/var/lib/airflow/backup/last.json"
+# What the last backup may tell of itself; anything else in its file stays on the host.
+BACKUP_KEYS = ("time", "label", "ok")
+
+
+def blocks(shown: str) -> list[dict[str, list[str]]]:
+    """Return the properties of each unit from what ``systemctl show`` prints; a property may come more than once."""
+    found = []
+    for block in shown.split("\n\n"):
+        unit: dict[str, list[str]] = {}
+        for line in block.splitlines():
+            name, sign, value = line.partition("=")
+            if sign:
+                unit.setdefault(name, []).append(value)
+        if unit:
+            found.append(unit)
+    return found
+
+
+def seconds_of(timestamp: str) -> float | None:
+    """Return seconds since the epoch of what systemd prints with ``--timestamp=us+utc``; None for none."""
+    if not timestamp or timestamp == "n/a":
+        return None
+    return datetime.strptime(timestamp.removesuffix(" UTC") + " +0000", "%a %Y-%m-%d %H:%M:%S.%f %z").timestamp()
+
+
+def files_of(name: str, unit: dict[str, list[str]]) -> list[str]:
+    """Return the files that a unit of Airflow read when it started."""
+    process = name.removeprefix("airflow-").removesuffix(".service").partition("@")[0]
+    files = [*unit.get("FragmentPath", []), f"/etc/airflow/{process}/airflow.cfg"]
+    files += [value.partition(" (")[0] for value in unit.get("EnvironmentFiles", [])]
+    return [path for path in files if path]
+
+
+def stale_files(files: list[str], since: float | None) -> list[str]:
+    """Return which of the files changed after the unit read them."""
+    if since is None:
+        return []
+    return [path for path in files if os.path.exists(path) and os.stat(path).st_mtime > since]
+
+
+def unit_status(unit: dict[str, list[str]]) -> dict[str, Any]:
+    """Return what is reported of a unit."""
+
+    def value(name: str) -> str:
+        return unit.get(name, [""])[-1]
+
+    name = value("Id")
+    since = seconds_of(value("StateChangeTimestamp"))
+    active = value("ActiveState")
+    running = active in ("active", "reloading")
+    return {
+        "name": name,
+        "state": active,
+        "sub": value("SubState"),
+        "result": value("Result"),
+        "enabled": value("UnitFileState") in ("enabled", "enabled-runtime"),
+        "since": since,
+        "restarts": int(value("NRestarts") or 0),
+        # A number larger than any machine is systemd's way to say that it does not count.
+        "memory": int(value("MemoryCurrent"))
+        if value("MemoryCurrent").isdigit() and int(value("MemoryCurrent")) < 2**63
+        else None,
+        "stale": stale_files(files_of(name, unit), since) if running and name.startswith("airflow-") else [],
+        "reload": value("NeedDaemonReload") == "yes",
+    }
+
+
+def disk(path: str) -> dict[str, int] | None:
+    """Return the bytes of the file system that holds a path, as another user than root sees them; None for no path."""
+    try:
+        found = os.statvfs(path)
+    except FileNotFoundError:
+        return None
+    used = found.f_blocks - found.f_bfree
+    return {"total": (used + found.f_bavail) * found.f_frsize, "free": found.f_bavail * found.f_frsize}
+
+
+def expiry(printed: str) -> int | None:
+    """Return the seconds since the epoch from what ``openssl x509 -enddate`` prints; None for anything else."""
+    _, sign, when = printed.strip().partition("notAfter=")
+    try:
+        return ssl.cert_time_to_seconds(when) if sign else None
+    except ValueError:
+        return None
+
+
+def last_backup(path: str) -> dict[str, Any] | None:
+    """Return what the last backup wrote of itself; None for none. The one place that knows where that stands."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {"ok": False}
+    return {key: told[key] for key in BACKUP_KEYS if key in told} if isinstance(told, dict) else {"ok": False}
+
+
+def debian(path: str = "/etc/debian_version") -> str:
+    """Return Debian's version; "" where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+
+    def run(*command: str) -> str:
+        code, out, error = module.run_command(list(command))
+        if code != 0:
+            module.fail_json(msg=f"{' '.join(command)} failed: {error.strip() or out.strip()}")
+        return str(out)
+
+    listed = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service", *UNITS)
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    properties = [f"--property={name}" for name in PROPERTIES]
+    shown = run("systemctl", "show", "--timestamp=us+utc", *properties, "--", *names) if names else ""
+    certificates = {}
+    for path in sorted(glob.glob(CERTIFICATES)):
+        _, out, _ = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", path])
+        certificates[path] = expiry(out)
+    status = {
+        "time": time.time(),
+        "debian": debian(),
+        "release": os.path.basename(os.readlink(CURRENT)) if os.path.islink(CURRENT) else "",
+        "units": [unit_status(unit) for unit in blocks(shown) if unit.get("LoadState") == ["loaded"]],
+        "disks": {path: found for path in DISKS if (found := disk(path)) is not None},
+        "certificates": certificates,
+        "backup": last_backup(BACKUP),
+    }
+    module.exit_json(changed=False, status=status)
+
+
+if __name__ == "__main__":
+    main()

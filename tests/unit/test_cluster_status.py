@@ -1,0 +1,97 @@
+"""What a host tells of itself, with real files, a real certificate's date and systemd's own format."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.airflow_celery.cluster.plugins.callback.drift import described
+from ansible_collections.airflow_celery.cluster.plugins.modules import cluster_status
+
+SHOWN = """\
+NRestarts=2
+MemoryCurrent=1048576
+EnvironmentFiles=/etc/airflow/secrets/scheduler.env (ignore_errors=no)
+EnvironmentFiles=/etc/airflow/scheduler.env (ignore_errors=no)
+Id=airflow-scheduler.service
+LoadState=loaded
+ActiveState=active
+SubState=running
+Result=success
+FragmentPath=/etc/systemd/system/airflow-scheduler.service
+UnitFileState=enabled
+StateChangeTimestamp=Sun 2026-11-22 20:49:14.500000 UTC
+NeedDaemonReload=no
+
+Id=postgresql@17-main.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+Result=exit-code
+UnitFileState=enabled-runtime
+StateChangeTimestamp=
+MemoryCurrent=18446744073709551615
+NRestarts=0
+NeedDaemonReload=yes
+"""
+
+
+def test_units_are_read_from_what_systemd_shows() -> None:
+    scheduler, postgres = (cluster_status.unit_status(unit) for unit in cluster_status.blocks(SHOWN))
+    assert (scheduler["name"], scheduler["state"], scheduler["restarts"]) == ("airflow-scheduler.service", "active", 2)
+    assert scheduler["since"] == pytest.approx(1795380554.5)
+    assert (scheduler["memory"], scheduler["enabled"], scheduler["reload"]) == (1048576, True, False)
+    assert (postgres["state"], postgres["result"], postgres["since"]) == ("failed", "exit-code", None)
+    assert (postgres["memory"], postgres["enabled"], postgres["reload"]) == (None, True, True)
+
+
+def test_a_unit_reads_its_unit_file_its_configuration_and_its_environment_files() -> None:
+    unit = cluster_status.blocks(SHOWN)[0]
+    assert cluster_status.files_of("airflow-scheduler.service", unit) == [
+        "/etc/systemd/system/airflow-scheduler.service",
+        "/etc/airflow/scheduler/airflow.cfg",
+        "/etc/airflow/secrets/scheduler.env",
+        "/etc/airflow/scheduler.env",
+    ]
+    assert "/etc/airflow/api-server/airflow.cfg" in cluster_status.files_of("airflow-api-server@8081.service", {})
+
+
+def test_a_file_that_is_newer_than_the_unit_is_stale(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path, time in ((old, 99), (new, 101)):
+        path.touch()
+        os.utime(path, (time, time))
+    files = [str(old), str(new), str(tmp_path / "missing")]
+    assert cluster_status.stale_files(files, 100) == [str(new)]
+    assert cluster_status.stale_files(files, None) == []
+
+
+def test_a_disk_is_measured_and_a_missing_path_is_left_out(tmp_path: Path) -> None:
+    found = cluster_status.disk(str(tmp_path))
+    assert found is not None and 0 <= found["free"] <= found["total"]
+    assert cluster_status.disk(str(tmp_path / "missing")) is None
+
+
+def test_the_expiry_of_a_certificate() -> None:
+    assert cluster_status.expiry("notAfter=Nov 22 20:49:14 2026 GMT\n") == 1795380554
+    assert cluster_status.expiry("unable to load certificate") is None
+    assert cluster_status.expiry("notAfter=soon") is None
+
+
+def test_the_last_backup_tells_no_more_than_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "last.json"
+    assert cluster_status.last_backup(str(path)) is None
+    path.write_text(json.dumps({"time": 1.5, "ok": True, "label": "20261122F", "password": "hunter2"}))
+    assert cluster_status.last_backup(str(path)) == {"time": 1.5, "ok": True, "label": "20261122F"}
+    path.write_text("{half a li")
+    assert cluster_status.last_backup(str(path)) == {"ok": False}
+
+
+def test_drift_names_task_and_paths_and_no_content() -> None:
+    result = {"changed": True, "dest": "/etc/redis/redis.conf", "diff": {"after": "requirepass hunter2"}}
+    assert described("Configure Redis", result) == "Configure Redis (/etc/redis/redis.conf)"
+    loop = {"changed": True, "results": [{"changed": False, "path": "/a"}, {"changed": True, "path": "/b"}]}
+    assert described("Make", loop) == "Make (/b)"
+    assert described("Write the secrets", {"changed": True, "censored": "hidden"}) == "Write the secrets"
