@@ -1,4 +1,4 @@
-"""Run the module of this name, once or until no task is left. See plugins/modules/worker_tasks.py for the documentation."""
+"""Run the module of this name, once or until no task is left. See plugins/modules/worker_tasks.py."""
 
 from __future__ import annotations
 

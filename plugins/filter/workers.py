@@ -20,8 +20,8 @@ def chosen_workers(text: Any, groups: Groups) -> dict[str, Any]:
     problem = ""
     if not names:
         problem = (
-            f"no worker is named. Expected: -e worker=NAME, with one of {', '.join(workers)}, several of them with commas "
-            "between them, or a group of workers."
+            f"no worker is named. Expected: -e worker=NAME, with one of {', '.join(workers)}, several of them with "
+            "commas between them, or a group of workers."
         )
     elif unknown:
         problem = (

@@ -10,7 +10,7 @@ STOPPED = frozenset({"inactive", "failed"})
 
 
 def pace(elapsed: float, limit: int) -> float:
-    """Return the seconds until the next question: few at first, as most drains are short, and never beyond the limit."""
+    """Return the seconds until the next question: few at first, as most drains are short, never beyond the limit."""
     return max(0.2, min(LONGEST_PACE, 1 + elapsed / 10, limit - elapsed))
 
 

@@ -54,7 +54,8 @@ options:
     default: 120
   hold_file:
     description:
-      - While this file exists the unit is neither started, restarted nor reloaded, and nobody waits for O(health_url). It is enabled.
+      - While this file exists the unit is neither started, restarted nor reloaded, and nobody waits for O(health_url).
+        It is enabled.
     type: path
 attributes:
   check_mode:

@@ -17,11 +17,12 @@ short_description: Say which tasks a worker runs, or wait until it runs none
 version_added: 0.3.0
 author: The airflow-celery-cluster maintainers
 description:
-  - Looks at the unit of the host's Celery worker and at the task processes below it, and says whether the worker is drained.
-    Changes nothing.
-  - With O(timeout), looks every few seconds until no task is left, and shows how far it is whenever that has changed. No task is left
-    when no task process is there and the worker itself says that it has none, or when its unit has stopped. A worker that does
-    not answer is taken at its processes' word; its stop waits for what may be left. A connection that is lost meanwhile is tried again.
+  - Looks at the unit of the host's Celery worker and at the task processes below it, and says whether the worker is
+    drained. Changes nothing.
+  - With O(timeout), looks every few seconds until no task is left, and shows how far it is whenever that has changed.
+    No task is left when no task process is there and the worker itself says that it has none, or when its unit has
+    stopped. A worker that does not answer is taken at its processes' word; its stop waits for what may be left. A
+    connection that is lost meanwhile is tried again.
 options:
   worker:
     description: Celery's name of the worker.
@@ -112,7 +113,7 @@ def processes(root: str = "/proc") -> list[Process]:
             continue
         try:
             with open(f"{root}/{name}/stat", encoding="utf-8", errors="replace") as file:
-                # The command's name may hold spaces and brackets; behind the last bracket stand state, parent and group.
+                # The command's name may hold spaces and brackets; behind the last one stand state, parent and group.
                 fields = file.read().rpartition(")")[2].split()
         except OSError:  # it ended meanwhile
             continue
@@ -124,7 +125,7 @@ def processes(root: str = "/proc") -> list[Process]:
 def task_processes(worker: int, table: list[Process]) -> list[Process]:
     """Return the task processes of a worker: the pool's processes are the supervisors, their children the tasks.
 
-    The log server has children, too; only a task leads a process group. The same rule as in airflow_celery_cluster.fence.
+    The log server has children, too; only a task leads a process group. airflow_celery_cluster.fence has the same rule.
 
     :param worker: id of the worker's main process; 0 for none.
     """

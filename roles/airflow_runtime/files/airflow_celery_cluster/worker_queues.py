@@ -1,11 +1,11 @@
 """Have a Celery worker stop taking tasks, or take them again, without stopping it; and hand over what it still runs.
 
-``stop-consuming`` returns when the worker consumes from no queue: running tasks go on. ``consume`` returns when it answers and consumes
-from all of its queues. ``look`` asks. ``hand-over`` ends the running tasks of a worker that is being stopped, as the stop itself
-would do at the end of its own time: they run again on other workers.
+``stop-consuming`` returns when the worker consumes from no queue: running tasks go on. ``consume`` returns when it
+answers and consumes from all of its queues. ``look`` asks. ``hand-over`` ends the running tasks of a worker that is
+being stopped, as the stop itself would do at the end of its own time: they run again on other workers.
 
-Prints one JSON object. Exit status 0 when the worker is as wanted, 1 when it did not answer in time. Imports Celery only, so it
-costs a fraction of what ``airflow celery`` does.
+Prints one JSON object. Exit status 0 when the worker is as wanted, 1 when it did not answer in time. Imports Celery
+only, so it costs a fraction of what ``airflow celery`` does.
 
 Source of the broker: ``AIRFLOW__CELERY__BROKER_URL``.
 """

@@ -1,4 +1,4 @@
-"""Watch one Celery worker from beside it: end it when it is catatonic, keep tasks away from a full disk or a drained worker.
+"""Watch one Celery worker from beside it: end it when it is catatonic, keep tasks away while it must not take any.
 
 **Catatonic.** The worker is pinged through the broker. After ``FAILURES`` pings in a row without an answer, each with a
 healthy broker, it is asked to end (SIGTERM: running tasks may finish), and killed when nothing runs any more and it
@@ -295,7 +295,7 @@ class Watchdog:
             found = "; ".join(f"{path}: {what}" for path, what in full.items())
             say(f"{self.worker} must take no task. {found}")
         was_full, self.full = self.full, full
-        # Looked at each time while there is one, as a worker that was restarted consumes again, and once more behind it.
+        # Looked at each time while there is one, as a restarted worker consumes again, and once more behind it.
         if full or was_full:
             done = False
             try:
