@@ -19,9 +19,9 @@ author: The airflow-celery-cluster maintainers
 description:
   - Fetches apt's lists, unless O(refresh) is false, and asks apt what an upgrade would do. Installs nothing.
   - >-
-    A machine should be rebooted when F(/run/reboot-required) says so, when a kernel was installed since it booted, or when a process still
-    uses a library that was replaced since. Debian itself writes that file for some packages only, and not without
-    C(unattended-upgrades).
+    A machine should be rebooted when F(/run/reboot-required) says so, when a kernel was installed since it booted, or
+    when a process still uses a library that was replaced since. Debian itself writes that file for some packages only,
+    and for kernels not without C(unattended-upgrades).
 options:
   upgrade:
     description: V(security) for the updates of Debian's security archive, V(full) for all of them.
@@ -57,8 +57,8 @@ reboot:
 """
 
 REBOOT_REQUIRED = "/run/reboot-required"
-# As apt prints it, e.g. "Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])". A package that
-# is not installed has no version in square brackets: what needs it asks for it.
+# As apt prints it: "Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])". A package that is
+# not installed has no version in square brackets: what needs it asks for it.
 INST = re.compile(r"^Inst (?P<name>\S+) \[(?P<old>[^\]]*)\] \((?P<new>\S+) (?P<origins>[^\[)]*)")
 SECURITY = re.compile(r"(?:^|[ ,])Debian-Security:|-security(?:[ ,]|$)")
 # Libraries of the distribution. What lies in /opt is the deployment's own, and restarted by it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -62,8 +61,6 @@ def test_a_kernel_that_came_after_the_boot_is_new(tmp_path: Path) -> None:
 
 def test_this_machine_has_booted_once() -> None:
     assert 0 < os_updates.boot_time(Path("/proc/stat").read_text()) < time.time()
-    assert isinstance(os_updates.old_libraries(), set)
-    assert os.path.exists("/proc/self/maps")
 
 
 def test_reasons_are_told_in_words() -> None:
