@@ -57,8 +57,8 @@ reboot:
 """
 
 REBOOT_REQUIRED = "/run/reboot-required"
-# As apt prints it: "Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])". A package that is
-# not installed has no version in square brackets: what needs it asks for it.
+# As apt prints it: "Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])". One that is
+# not installed yet has no version in square brackets: what needs it asks for it.
 INST = re.compile(r"^Inst (?P<name>\S+) \[(?P<old>[^\]]*)\] \((?P<new>\S+) (?P<origins>[^\[)]*)")
 SECURITY = re.compile(r"(?:^|[ ,])Debian-Security:|-security(?:[ ,]|$)")
 # Libraries of the distribution. What lies in /opt is the deployment's own, and restarted by it.
