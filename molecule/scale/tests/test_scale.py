@@ -17,10 +17,13 @@ from faults.operation import Done, Playbooks, problems
 
 REMOVE = "playbooks/remove_worker.yml"
 # Whatever the deployment brings to a worker, and the firewall's table
-LEFT = (
-    "ls -d /opt/airflow /var/lib/airflow /var/cache/airflow 2>/dev/null; "
-    "find /etc /usr/local -name '*airflow*' -prune; getent passwd airflow airflow-worker; getent group airflow; nft list tables | grep airflow; true"
-)
+LEFT = """
+for path in /opt/airflow /var/lib/airflow /var/cache/airflow; do test ! -e $path || echo $path; done
+find /etc /usr/local -name '*airflow*' -prune
+getent passwd airflow airflow-worker || true
+getent group airflow || true
+nft list tables | grep airflow || true
+"""
 
 
 def slots(cluster: Cluster) -> int:
