@@ -56,6 +56,7 @@ PREFIXES = (
 )
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
+    "airflow_workers_removed": "take the hosts out of group airflow_worker instead",
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "

@@ -52,6 +52,11 @@ options:
       - Seconds to wait for O(health_url). A unit that keeps falling over fails earlier, with the end of its journal.
     type: int
     default: 120
+  hold_file:
+    description:
+      - While this file exists the unit is neither started, restarted nor reloaded, and nobody waits for O(health_url).
+        It is enabled.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -77,6 +82,10 @@ newer:
   returned: always
   type: list
   elements: str
+held:
+  description: Whether O(hold_file) exists.
+  returned: always
+  type: bool
 """
 
 PROPERTIES = ("ActiveState", "NRestarts", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
@@ -98,12 +107,19 @@ def newer_files(files: list[str], since: float | None) -> list[str]:
     return [path for path in files if os.path.exists(path) and os.stat(path).st_mtime > since]
 
 
-def plan(state: dict[str, str], files: list[str], reload_files: list[str]) -> tuple[list[str], list[str]]:
-    """Return what to do and because of which files, from the unit's properties."""
+def plan(
+    state: dict[str, str], files: list[str], reload_files: list[str], held: bool = False
+) -> tuple[list[str], list[str]]:
+    """Return what to do and because of which files, from the unit's properties.
+
+    :param held: whether the unit is to stay as it is, running or not.
+    """
     actions = []
     # A template instance's own state is "enabled"; a static or generated unit can't be enabled.
     if state["UnitFileState"] in ("disabled", "enabled-runtime", ""):
         actions.append("enable")
+    if held:
+        return actions, []
     if state["ActiveState"] not in ("active", "reloading", "activating"):
         return [*actions, "start"], []
     since = seconds_of(state["StateChangeTimestamp"])
@@ -134,6 +150,7 @@ def main() -> None:
             "health_url": {"type": "str"},
             "health_ca_file": {"type": "path"},
             "health_timeout": {"type": "int", "default": 120},
+            "hold_file": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -175,12 +192,13 @@ def main() -> None:
         if not state["FragmentPath"]:
             module.fail_json(msg=f"there is no unit {name} on this host")
 
-    actions, newer = plan(state, module.params["files"], module.params["reload_files"])
-    result: dict[str, Any] = {"changed": bool(actions), "actions": actions, "newer": newer}
+    held = bool(module.params["hold_file"]) and os.path.exists(module.params["hold_file"])
+    actions, newer = plan(state, module.params["files"], module.params["reload_files"], held)
+    result: dict[str, Any] = {"changed": bool(actions), "actions": actions, "newer": newer, "held": held}
     if not module.check_mode:
         for action in actions:
             systemctl(action, name)
-        if module.params["health_url"]:
+        if module.params["health_url"] and not held:
             wait_until_healthy(module.params["health_url"], module.params["health_timeout"])
     module.exit_json(**result)
 

@@ -74,6 +74,10 @@ class Machines:
             self._podman("stop", name, "--time", "120")
         self.power_on(*names)
 
+    def is_on(self, name: str) -> bool:
+        """Return whether a machine is on, booted or not."""
+        return self._podman("inspect", name, "--format", "{{.State.Running}}").strip() == "true"
+
     def wait_until_up(self, name: str, seconds: float = 120) -> None:
         """Wait until a machine has booted."""
 

@@ -69,5 +69,11 @@ def test_a_unit_that_is_down_is_started(active: str) -> None:
     assert unit.plan(state(ActiveState=active, UnitFileState="disabled"), [], [])[0] == ["enable", "start"]
 
 
+@pytest.mark.parametrize("active", ["active", "inactive"])
+def test_a_unit_that_is_held_is_enabled_and_left_as_it_is(file: Path, active: str) -> None:
+    held = unit.plan(state(ActiveState=active, UnitFileState="disabled"), [touch(file, 1)], [], held=True)
+    assert held == (["enable"], [])
+
+
 def test_a_missing_file_is_not_newer() -> None:
     assert unit.plan(state(), ["/nonexistent"], []) == ([], [])

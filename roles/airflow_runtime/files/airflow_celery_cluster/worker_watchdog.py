@@ -1,4 +1,4 @@
-"""Watch one Celery worker from beside it: end it when it is catatonic, keep tasks away while a disk is full.
+"""Watch one Celery worker from beside it: end it when it is catatonic, keep tasks away while it must not take any.
 
 **Catatonic.** The worker is pinged through the broker. After ``FAILURES`` pings in a row without an answer, each with a
 healthy broker, it is asked to end (SIGTERM: running tasks may finish), and killed when nothing runs any more and it
@@ -6,6 +6,8 @@ still does not go. systemd starts it again (``Restart=always``). With the broker
 
 **Disk full.** A worker with a full disk fails each task at once, and so eats the whole queue. While a directory's file
 system is short of space or inodes the worker consumes from none of its queues.
+
+**Drained.** The same while the file exists that says so.
 
 It runs as the worker's own user, so it may signal that user's processes and nothing else. It imports Celery only.
 
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_celery_cluster import memory
+from airflow_celery_cluster import memory, worker_queues
 
 # Unanswered pings in a row. One or two may be lost in a reconnect.
 FAILURES = 4
@@ -165,32 +167,25 @@ class Watchdog:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.worker: str = arguments.worker
         self.unit: str = arguments.unit
-        self.queues: set[str] = set(arguments.queues.split(","))
+        self.queues = frozenset(arguments.queues.split(","))
         self.interval: float = arguments.timeout / FAILURES
         self.grace: float = arguments.grace
         self.stop_timeout: float = arguments.stop_timeout
         self.min_free_mb: int = arguments.min_free_mb
         self.paths: Sequence[str] = arguments.paths
+        self.drained: str = arguments.drained
         self.failures = 0
         self.known_pid = 0
         self.full: dict[str, str] = {}
         self.broker_lost = False
         # Here, so that the decisions above can be tested by a Python without Celery.
         from celery import Celery
-        from kombu.exceptions import KombuError
 
         self.app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
         self.app.conf.broker_transport_options = TRANSPORT_OPTIONS
         # A result backend would be the broker of all places, and nothing here has a result.
         self.app.conf.result_backend = "disabled://"
-        # Neither kombu's nor redis' own errors are an OSError.
-        connection = self.app.connection_for_write()
-        self.broker_errors: tuple[type[Exception], ...] = (
-            OSError,
-            KombuError,
-            *connection.connection_errors,
-            *connection.channel_errors,
-        )
+        self.broker_errors = worker_queues.broker_errors(self.app)
 
     def look_at_unit(self) -> Unit:
         """Ask systemd for the worker's unit."""
@@ -219,6 +214,9 @@ class Watchdog:
     def ping(self) -> None:
         """Ping the worker once, and end it if that was one time too many."""
         unit = self.look_at_unit()
+        if unit.active != "active":
+            self.failures = 0
+            return
         try:
             # A connection of its own each time: one from a pool may be what is broken.
             with self.app.connection_for_write() as connection:
@@ -276,42 +274,43 @@ class Watchdog:
             os.close(handle)
         say(f"{self.worker} ended")
 
-    def look_at_disks(self) -> None:
-        """Keep tasks away from the worker while a disk is full, and give it its queues back afterwards."""
-        full = {}
+    def reasons(self) -> dict[str, str]:
+        """Return why the worker must take no task, by path; nothing when it may."""
+        found = {}
         for path in self.paths:
             try:
                 what = shortage(Space.of(path), self.min_free_mb, path in self.full)
             except OSError as error:
                 what = str(error)
             if what:
-                full[path] = what
+                found[path] = what
+        if self.drained and Path(self.drained).exists():
+            found[self.drained] = "it is drained"
+        return found
+
+    def look_for_reasons(self) -> None:
+        """Keep tasks away from the worker while there is a reason, and give it its queues back afterwards."""
+        full = self.reasons()
         if full.keys() - self.full.keys():
             found = "; ".join(f"{path}: {what}" for path, what in full.items())
-            say(f"Disk full, {self.worker} must take no task: {found}")
+            say(f"{self.worker} must take no task. {found}")
         was_full, self.full = self.full, full
-        # Looked at each time while it is full, as a worker that was restarted consumes again, and once more behind it.
+        # Looked at each time while there is one, as a restarted worker consumes again, and once more behind it.
         if full or was_full:
+            done = False
             try:
-                if not self.set_consuming(not full):
-                    self.full = full or was_full
+                # A worker that is stopped, as a drained one is in the end, has nothing to say.
+                done = self.look_at_unit().active == "active" and self.set_consuming(not full)
             except self.broker_errors as error:
                 self.lose_broker(error)
+            if not done:
                 self.full = full or was_full
 
     def set_consuming(self, wanted: bool) -> bool:
         """Make the worker consume from all of its queues or from none; return whether it answered."""
         with self.app.connection_for_write() as connection:
-            inspect = self.app.control.inspect(destination=[self.worker], timeout=2.0, connection=connection)
-            answer = (inspect.active_queues() or {}).get(self.worker)
-            if answer is None:
-                return False
-            active = {queue["name"] for queue in answer}
-            change = self.app.control.add_consumer if wanted else self.app.control.cancel_consumer
-            for queue in sorted(self.queues - active if wanted else active):
-                change(queue, destination=[self.worker], connection=connection)
-                say(f"{self.worker} {'consumes again from' if wanted else 'no longer consumes from'} queue {queue}")
-        return True
+            worker = worker_queues.Worker(self.app, self.worker, connection)
+            return worker.consume(self.queues if wanted else frozenset(), say) is not None
 
     def run(self) -> None:
         """Watch for ever."""
@@ -319,7 +318,7 @@ class Watchdog:
         self.full = dict.fromkeys(self.paths, "unknown")
         due = time.monotonic()
         while True:
-            self.look_at_disks()
+            self.look_for_reasons()
             if time.monotonic() >= due:
                 due = time.monotonic() + self.interval
                 self.ping()
@@ -334,6 +333,7 @@ def main() -> None:
     parser.add_argument("worker", help="Celery's name of the worker, as celery@worker1")
     parser.add_argument("paths", nargs="+", help="directories whose file systems must have room")
     parser.add_argument("--unit", default="airflow-worker.service", help="the worker's unit")
+    parser.add_argument("--drained", default="", help="file that says that the worker is drained")
     parser.add_argument("--queues", required=True, help="its queues, with commas between them")
     parser.add_argument("--timeout", type=float, default=60, help="seconds without an answer (default 60)")
     parser.add_argument("--grace", type=float, default=120, help="seconds that a start may take (default 120)")

@@ -1,0 +1,130 @@
+"""Security updates, host by host, with reboots: a machine that reboots comes back and takes tasks; nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from airflow_client import AirflowClient, wait_for
+from cluster_inventory import Cluster
+from faults.load import Load
+from faults.machines import Machines
+from faults.operation import Playbooks, problems
+from test_10_drain import MARKER, active, marker
+
+PATCH = "playbooks/patch.yml"
+
+
+@pytest.fixture
+def firmware(machines: Machines) -> Iterator[None]:
+    """Local machines have no firmware that starts them again after a reboot: this does."""
+    over = threading.Event()
+
+    def keep_on() -> None:
+        while not over.wait(1):
+            for name in machines.names:
+                if not machines.is_on(name):
+                    machines.power_on(name)
+
+    thread = threading.Thread(target=keep_on, name="firmware")
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def boots(machines: Machines, name: str) -> str:
+    """Return when the first process of a machine began, in the kernel's ticks."""
+    return machines.run(name, "cut", "-d ", "-f22", "/proc/1/stat").strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-e", "upgrade=some"), "Expected: security or full"),
+        (("-e", "reboot=maybe"), "Expected: auto, always or never"),
+        (("-e", "batch=0"), "Expected: how many workers"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(playbooks: Playbooks, options: tuple[str, ...], why: str) -> None:
+    assert playbooks.run(PATCH, *options).must_fail(why).changed == 0
+
+
+def test_updates_are_installed_and_a_second_run_changes_nothing(
+    cluster: Cluster, machines: Machines, playbooks: Playbooks
+) -> None:
+    # What the updates themselves restart is the distribution's affair; whether to reboot is the next test's.
+    playbooks.run(PATCH, "-e", "reboot=never").must_succeed()
+    for name in machines.names:
+        simulated = machines.run(name, "apt-get", "--simulate", "dist-upgrade")
+        assert "Debian-Security" not in simulated
+    assert playbooks.run(PATCH, "-e", "reboot=never").must_succeed().changed == 0
+    assert {active(machines, worker) for worker in cluster.workers} == {"active"}
+
+
+@pytest.mark.usefixtures("client", "firmware")
+def test_workers_are_rebooted_one_after_the_other_under_load(
+    cluster: Cluster, machines: Machines, playbooks: Playbooks
+) -> None:
+    before = {name: boots(machines, name) for name in machines.names}
+    for worker in cluster.workers:
+        machines.run(worker, "touch", "/run/reboot-required")
+    # Drained by a person, and none of the playbook's business but for its updates
+    kept = cluster.workers[-1]
+    playbooks.run("playbooks/drain_worker.yml", "-e", f"worker={kept}").must_succeed()
+    with Load(cluster) as load:
+        wait_for(lambda: len(load.runs) > 2, what="the load under way", seconds=120)
+        done = playbooks.run(PATCH, "--limit", kept).must_succeed()
+        assert "/run/reboot-required exists" in done.text
+        assert marker(machines, kept)["by"] == "drain_worker"
+        assert active(machines, kept) == "inactive"
+        playbooks.run("playbooks/undrain_worker.yml", "-e", f"worker={kept}").must_succeed()
+        playbooks.run(PATCH).must_succeed()
+    after = {name: boots(machines, name) for name in machines.names}
+    assert {name for name in machines.names if before[name] != after[name]} == set(cluster.workers)
+    assert {active(machines, worker) for worker in cluster.workers} == {"active"}
+    assert set(load.runs.values()) == {"success"}
+    assert problems(machines, cluster.workers, load.runs) == []
+
+
+@pytest.mark.usefixtures("client", "firmware")
+def test_a_run_that_was_killed_at_a_reboot_is_gone_on_with(
+    cluster: Cluster, machines: Machines, playbooks: Playbooks
+) -> None:
+    worker = cluster.workers[0]
+    machines.run(worker, "touch", "/run/reboot-required")
+    playbooks.kill_at(r"TASK \[Reboot\]", PATCH)
+    # It may be about to reboot, or not.
+    wait_for(
+        lambda: marker(machines, worker).get("by") == "patch",
+        what="the drain that was left behind",
+        seconds=60,
+        transient=(RuntimeError,),
+    )
+    playbooks.run(PATCH).must_succeed()
+    assert marker(machines, worker) == {}
+    assert active(machines, worker) == "active"
+    assert playbooks.run(PATCH).must_succeed().changed == 0
+
+
+def test_the_first_bad_host_ends_the_run(
+    cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient
+) -> None:
+    first, second = cluster.workers[:2]
+    for worker in (first, second):
+        machines.run(worker, "touch", "/run/reboot-required")
+    # It can be drained, and not rebooted: there is no program for that.
+    machines.run(first, "mv", "/usr/sbin/shutdown", "/usr/sbin/shutdown.away")
+    before = boots(machines, second)
+    try:
+        playbooks.run(PATCH).must_fail("The hosts behind it were not touched")
+    finally:
+        machines.run(first, "mv", "/usr/sbin/shutdown.away", "/usr/sbin/shutdown")
+    assert boots(machines, second) == before
+    assert marker(machines, second) == {}
+    assert machines.shell(first, f"test ! -e {MARKER} || echo drained") == ""
+    assert active(machines, first) == "active"
+    assert set(client.health().values()) == {"healthy"}
+    for worker in (first, second):
+        machines.run(worker, "rm", "/run/reboot-required")

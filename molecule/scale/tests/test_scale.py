@@ -1,0 +1,161 @@
+"""Two workers, four, and two again, under load: nothing is lost. One goes by the book, one is dead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow_client import AirflowClient, wait_for
+from cluster_inventory import Cluster
+from faults import ledger
+from faults.harness import DAG
+from faults.load import Load
+from faults.machines import Machines
+from faults.operation import Done, Playbooks, problems
+
+REMOVE = "playbooks/remove_worker.yml"
+# Whatever the deployment brings to a worker, and the firewall's table
+LEFT = """
+for path in /opt/airflow /var/lib/airflow /var/cache/airflow; do test ! -e $path || echo $path; done
+find /etc /usr/local -name '*airflow*' -prune
+getent passwd airflow airflow-worker || true
+getent group airflow || true
+nft list tables | grep airflow || true
+"""
+
+
+def slots(cluster: Cluster) -> int:
+    """Return the slots of all workers."""
+    return sum(int(cluster.variables[name]["airflow_worker_concurrency"]) for name in cluster.workers)
+
+
+def counted(cluster: Cluster, machines: Machines) -> int:
+    """Return the slots that the scheduler counts."""
+    text = machines.run(cluster.first("airflow_scheduler"), "cat", "/etc/airflow/scheduler.env")
+    [number] = re.findall(r'AIRFLOW__CORE__PARALLELISM="(\d+)"', text)
+    return int(number)
+
+
+def let_in(cluster: Cluster, machines: Machines, address: str) -> bool:
+    """Whether the control node's firewall lets an address in."""
+    table = machines.run(cluster.first("redis"), "nft", "list", "table", "inet", "airflow_firewall")
+    return re.search(rf"\b{re.escape(address)}\b", table) is not None
+
+
+@pytest.fixture(scope="module")
+def machines(large: Cluster) -> Machines:
+    """All machines, from outside."""
+    return Machines(large)
+
+
+@pytest.fixture(scope="module")
+def playbooks(large: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playbooks]:
+    """The playbooks on the large cluster; the machines that it has more go with these tests."""
+    found = Playbooks(large, tmp_path_factory.mktemp("logs"))
+    yield found
+    gone = ("--limit", "worker3,worker4", "-e", "local_machines_state=absent")
+    found.run("playbooks/local_machines.yml", *gone).must_succeed()
+
+
+def changed_hosts(done: Done) -> set[str]:
+    """Return the hosts on which a playbook changed something."""
+    recap = done.output.partition("PLAY RECAP")[2]
+    return set(re.findall(r"^(\S+)\s*: ok=\d+\s+changed=[1-9]", recap, re.MULTILINE))
+
+
+def test_two_workers_become_four_and_two_again(
+    small: Cluster, large: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, tmp_path: Path
+) -> None:
+    added = [name for name in large.workers if name not in small.workers]
+    assert len(added) == 2
+    leaving, dying = added
+    limit = ("--limit", ",".join(added))
+    playbooks.run("playbooks/local_machines.yml", *limit).must_succeed()
+    with Load(small) as load:
+        wait_for(lambda: len(load.runs) > 2, what="the load under way", seconds=120)
+        done = playbooks.run("site.yml", *limit, "--flush-cache").must_succeed()
+        # The new machines, and on the control node the count of slots and the firewall's addresses
+        assert changed_hosts(done) <= {*added, small.first("control_plane")}
+        assert counted(large, machines) == slots(large)
+        assert client.call("GET", "/pools/default_pool")["slots"] == slots(large)
+        wait_for(
+            lambda: (
+                {one.host for run in list(load.runs) for one in ledger.read(machines.ledger(run, large.workers))}
+                >= set(added)
+            ),
+            what="tasks on both new workers",
+            seconds=240,
+        )
+
+        # By the book: first what it would do, then, the controller being killed in between, what it does.
+        before = machines.shell(leaving, LEFT)
+        playbooks.run(REMOVE, "-e", f"worker={leaving}").must_fail("-e confirm=yes")
+        assert machines.shell(leaving, LEFT) == before
+        assert counted(large, machines) == slots(large)
+        options = ("-e", f"worker={leaving}", "-e", "confirm=yes", "-e", "keep_logs=yes")
+        playbooks.kill_at(
+            r"TASK \[airflow_celery.cluster.airflow_worker : Remove \| Remove the users\]", REMOVE, *options
+        )
+        said = playbooks.run(REMOVE, *options).must_succeed().text
+        assert f"{leaving} is removed. Take its lines out of" in said
+        assert playbooks.run(REMOVE, *options).must_succeed().changed == 0
+        assert machines.shell(leaving, LEFT).split() == ["/var/lib/airflow"]
+        own = int(large.variables[leaving]["airflow_worker_concurrency"])
+        assert counted(large, machines) == slots(large) - own
+        assert not let_in(large, machines, large.address(leaving))
+        assert let_in(large, machines, large.address(dying))
+
+        # Dead: it has to be, and then its tasks run elsewhere.
+        playbooks.run(REMOVE, "-e", f"worker={dying}", "-e", "machine=dead").must_fail("the machine is not dead")
+        wait_for(
+            lambda: any(
+                one.host == dying and not one.ended
+                for run in list(load.runs)
+                for one in ledger.read(machines.ledger(run, large.workers))
+            ),
+            what=f"a running task on {dying}",
+            seconds=120,
+            interval=0.5,
+        )
+        machines.power_off(dying)
+        playbooks.run(REMOVE, "-e", f"worker={dying}").must_fail("-e machine=dead")
+        # Both are named: the one that is removed already must not be counted again.
+        done = playbooks.run(REMOVE, "-e", f"worker={dying},{leaving}", "-e", "machine=dead", "-e", "confirm=yes")
+        done.must_succeed()
+        assert counted(large, machines) == slots(small)
+        assert client.call("GET", "/pools/default_pool")["slots"] == slots(small)
+        assert not let_in(large, machines, large.address(dying))
+    # The disk of the dead one has its part of the ledgers.
+    machines.power_on(dying)
+    assert set(load.runs.values()) == {"success"}
+    assert problems(machines, large.workers, load.runs, retries=True) == []
+
+    # The inventory without them is the whole truth.
+    again = Playbooks(small, tmp_path).run("site.yml").must_succeed()
+    assert again.changed == 0
+    assert set(client.health().values()) == {"healthy"}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-e", "worker=worker1,worker2"), "no worker would be left"),
+        (("-e", "worker=worker2", "-e", "machine=gone"), "Expected: machine=dead"),
+        (("-e", "worker=worker2", "--limit", "worker2"), "without --limit"),
+    ],
+)
+def test_what_cannot_be_removed_is_refused(small: Cluster, tmp_path: Path, options: tuple[str, ...], why: str) -> None:
+    done = Playbooks(small, tmp_path).run(REMOVE, "-e", "confirm=yes", *options).must_fail(why)
+    assert done.changed == 0
+
+
+def test_the_removed_ones_may_not_come_back_by_themselves(large: Cluster, small: Cluster, machines: Machines) -> None:
+    # It was switched on again, with its old secrets: the firewall keeps it out.
+    dying = large.workers[-1]
+    control = small.first("redis")
+    assert machines.silent_workers(control, [f"{dying}"]) == [dying]
+    run_id = (found := small.client()).trigger(DAG, {"tasks": slots(small), "seconds": 1})
+    assert found.wait_for_run(DAG, run_id, seconds=120).state == "success"
+    assert ledger.read(machines.ledger(run_id, [dying])) == []

@@ -1,0 +1,45 @@
+"""What the operations on workers refuse before they touch a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Draft, Play
+
+NAMED = ("-e", "worker=worker2")
+
+
+@pytest.mark.parametrize(
+    ("book", "options", "pieces"),
+    [
+        ("drain_worker.yml", (), ("no worker is named", "-e worker=NAME", "worker1, worker2, worker3")),
+        ("drain_worker.yml", ("-e", "worker=control1"), ("control1 is neither a worker nor a group of workers",)),
+        ("drain_worker.yml", (*NAMED, "--limit", "worker2"), ("run it without --limit",)),
+        ("drain_worker.yml", (*NAMED, "-e", "drain_timeout=1h"), ("drain_timeout=1h", "Expected: seconds")),
+        ("undrain_worker.yml", (), ("no worker is named",)),
+        ("undrain_worker.yml", ("-e", "worker=worker9"), ("worker9 is neither a worker nor a group of workers",)),
+        ("remove_worker.yml", (), ("no worker is named",)),
+        ("remove_worker.yml", ("-e", "worker=airflow_worker"), ("no worker would be left",)),
+        ("remove_worker.yml", (*NAMED, "-e", "machine=off"), ("machine=off", "Expected: machine=dead")),
+        ("remove_worker.yml", (*NAMED, "--limit", "worker2"), ("run it without --limit",)),
+        ("patch.yml", ("-e", "upgrade=dist"), ("upgrade=dist", "Expected: security or full")),
+        ("patch.yml", ("-e", "reboot=yes"), ("reboot=yes", "Expected: auto, always or never")),
+        ("patch.yml", ("-e", "batch=200%"), ("batch=200%", "as 2 or 25%")),
+        ("patch.yml", ("-e", "drain_timeout=-1"), ("drain_timeout=-1",)),
+    ],
+)
+def test_bad_parameters_are_refused(
+    play: Play, sound: Callable[[], Draft], tmp_path: Path, book: str, options: tuple[str, ...], pieces: tuple[str, ...]
+) -> None:
+    run = play(book, sound().write(tmp_path / "inventory"), *options)
+    assert run.status != 0
+    said = " ".join(
+        [run.refusal, *(str(item.get("msg", "")) for result in run.results for item in result.get("results", ()))]
+    )
+    assert "Nothing was touched" in said
+    for piece in pieces:
+        assert piece in said
+    assert not any(result.get("unreachable") for result in run.results)
