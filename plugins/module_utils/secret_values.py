@@ -51,9 +51,9 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
 
 # What a rotation leaves alone, and what to do instead.
 NOT_ROTATED: Mapping[str, str] = {
-    "backup_passphrase": "a repository of backups keeps its passphrase; set backup_repository to another directory, remove the line of "
-    "backup_passphrase from the secrets file, run playbooks/secrets.yml and site.yml, and keep the old passphrase as long as "
-    "the old repository",
+    "backup_passphrase": "a repository of backups keeps its passphrase. For a new one set backup_repository to another "
+    "directory, remove the line of backup_passphrase from the secrets file, run playbooks/secrets.yml and site.yml, "
+    "and keep the old passphrase as long as the old repository",
 }
 
 # The groups whose hosts get the secret; nobody else has to know it.

@@ -63,6 +63,7 @@ print(json.dumps({"found": found, "files": files}))
 KEPT = (
     r"/etc/airflow/secrets/[a-z-]+\.env 0600",
     r"/etc/airflow/api-server/jwks\.json 0400",
+    r"/etc/pgbackrest\.conf 0400",
 )
 # What a host of the group may know. The rest of it must be absent from its disk.
 KNOWN = {

@@ -70,7 +70,7 @@ class Settings:
     verify: str
     state: Path
     programs: Path
-    pgbackrest: tuple[str, ...] = ("pgbackrest",)
+    pgbackrest: tuple[str, ...] = ("/usr/bin/pgbackrest",)
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -106,7 +106,9 @@ def run(command: Sequence[str | Path], quiet: bool = False) -> str:
         say(done.stdout.rstrip())
     if done.returncode != 0:
         said = " ".join(line for line in done.stdout.splitlines() if "ERROR" in line or "HINT" in line)
-        raise Problem(f"{Path(command[0]).name} {_verb(command)} failed ({done.returncode}): {said or done.stdout[-500:]}")
+        raise Problem(
+            f"{Path(command[0]).name} {_verb(command)} failed ({done.returncode}): {said or done.stdout[-500:]}"
+        )
     return done.stdout
 
 
@@ -149,7 +151,9 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
-        raise Problem(f"{text!r} is no time. Expected: such as 2026-11-23 02:00:00 (UTC) or 2026-11-23T02:00:00+01:00") from None
+        raise Problem(
+            f"{text!r} is no time. Expected: such as 2026-11-23 02:00:00 (UTC) or 2026-11-23T02:00:00+01:00"
+        ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
@@ -242,7 +246,9 @@ class Backup:
         said = self.pgbackrest("verify", "--output=text")
         if "status: error" in said:
             damaged = sorted(set(re.findall(r"backup: (\S+), status: (?!valid)", said))) or ["the archive"]
-            raise Problem(f"the repository has damaged files, in {', '.join(damaged)}; the journal of this unit names them")
+            raise Problem(
+                f"the repository has damaged files, in {', '.join(damaged)}; the journal of this unit names them"
+            )
         if self.settings.verify == "restore":
             self.try_out(backup)
 
@@ -254,8 +260,8 @@ class Backup:
         free = shutil.disk_usage(self.settings.state).free
         if free < needed:
             raise Problem(
-                f"to verify the backup, {needed // 2**20} MiB are needed below {self.settings.state}, and {free // 2**20} "
-                "are free. Make room, or set backup_verify: checksums"
+                f"to verify the backup, {needed // 2**20} MiB are needed below {self.settings.state}, and "
+                f"{free // 2**20} are free. Make room, or set backup_verify: checksums"
             )
         data, config = scratch / "data", scratch / "config"
         for directory in (scratch, data, config):
@@ -275,8 +281,8 @@ class Backup:
             (config / "pg_ident.conf").write_text("")
             with self.server(data, config, scratch):
                 self.query("SELECT count(*) FROM dag_run", scratch)
-                dump = [self.settings.programs / "pg_dump", "--file=/dev/null", *self.connection(scratch)]
-                run([*dump, self.settings.database])
+                dump = self.settings.programs / "pg_dump"
+                run([dump, "--file=/dev/null", *self.connection(scratch), self.settings.database])
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -287,9 +293,8 @@ class Backup:
 
     def query(self, statement: str, directory: Path, database: str | None = None) -> str:
         """Return the one value that a statement yields."""
-        psql = [self.settings.programs / "psql", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={statement}"]
-        name = database or self.settings.database
-        return run([*psql, *self.connection(directory), name], quiet=True).strip()
+        options = ["--no-psqlrc", "--tuples-only", "--no-align", f"--command={statement}", *self.connection(directory)]
+        return run([self.settings.programs / "psql", *options, database or self.settings.database], quiet=True).strip()
 
     @contextlib.contextmanager
     def server(self, data: Path, config: Path, directory: Path) -> Iterator[None]:
@@ -333,7 +338,12 @@ class Backup:
 
     def _wait_until_recovered(self, process: subprocess.Popen[bytes], directory: Path, log: Path) -> None:
         """Wait as long as it recovers: that may take hours, and it ends by itself when it cannot."""
-        ready = [self.settings.programs / "pg_isready", "--quiet", f"--host={directory}", f"--port={self.settings.port}"]
+        ready = [
+            self.settings.programs / "pg_isready",
+            "--quiet",
+            f"--host={directory}",
+            f"--port={self.settings.port}",
+        ]
         while process.poll() is None:
             if subprocess.run([str(part) for part in ready], check=False).returncode == 0:
                 return
@@ -344,7 +354,8 @@ class Backup:
     def snapshot(self) -> str:
         """Make hard links to all that is in the repository; return their directory.
 
-        pgBackRest replaces its files and changes none, so the links are the repository as it is now, whatever comes after.
+        pgBackRest replaces its files and changes none, so the links are the repository as it is now, whatever
+        comes after.
         """
         if not self.settings.repository:
             raise Problem("the repository is no directory of this host")
@@ -371,14 +382,16 @@ class Backup:
         version = next(db["version"] for db in self.info()["db"] if db["id"] == found[-1]["database"]["id"])
         if version != self.settings.version:
             raise Problem(
-                f"the backup is of PostgreSQL {version}, and this host has {self.settings.version}. Expected: the same. Restore "
-                "to a host with the Debian release of the old one"
+                f"the backup is of PostgreSQL {version}, and this host has {self.settings.version}. Expected: the "
+                "same. Restore to a host with the Debian release of the old one"
             )
         arguments, when = ["--delta"], ""
         if target:
             if not stopped(found[0]) < target < datetime.now(UTC):
                 oldest = stopped(found[0]).isoformat()
-                raise Problem(f"{target.isoformat()} is not after the end of the oldest backup, {oldest}, and before now")
+                raise Problem(
+                    f"{target.isoformat()} is not after the end of the oldest backup, {oldest}, and before now"
+                )
             # pgBackRest and PostgreSQL both read this form.
             when = target.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
             arguments += ["--type=time", f"--target={when}", "--target-action=promote"]
@@ -387,7 +400,9 @@ class Backup:
             directory = Path(name)
             try:
                 with self.server(self.settings.data, self.settings.config, directory):
-                    last = self.query("SELECT pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC'", directory, "postgres")
+                    last = self.query(
+                        "SELECT pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC'", directory, "postgres"
+                    )
             except Problem as problem:
                 if "before configured recovery target" in str(problem):
                     raise Problem(
