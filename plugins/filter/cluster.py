@@ -97,11 +97,13 @@ def url_quote(text: str) -> str:
 def utc_time(text: str) -> str:
     """Return a time of ISO 8601 form in UTC, in one form that sorts as time does; "" for what is none.
 
-    Without an offset it is UTC already.
+    Without an offset it is UTC already. A day alone is no time: it is what Ansible leaves of ``-e name="day time"``.
     """
     try:
         found = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
     except ValueError:
+        return ""
+    if ":" not in str(text):
         return ""
     known = found if found.tzinfo else found.replace(tzinfo=UTC)
     return known.astimezone(UTC).isoformat(timespec="microseconds")

@@ -68,7 +68,7 @@ def test_a_time_is_utc_unless_it_says_otherwise(text: str, expected: datetime) -
     assert airflow_backup.moment(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "02:00", "2026-11-23 25:00"])
+@pytest.mark.parametrize("text", ["", "yesterday", "02:00", "2026-11-23", "2026-11-23 25:00"])
 def test_what_is_no_time_is_told_what_one_is(text: str) -> None:
     with pytest.raises(airflow_backup.Problem, match="Expected"):
         airflow_backup.moment(text)

@@ -150,6 +150,8 @@ def moment(text: str) -> datetime:
     """Return a time of ISO 8601 form, UTC unless it says otherwise. Raises Problem if it is none."""
     try:
         found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        if ":" not in text:
+            raise ValueError("a day alone")
     except ValueError:
         raise Problem(
             f"{text!r} is no time. Expected: such as 2026-11-23 02:00:00 (UTC) or 2026-11-23T02:00:00+01:00"
