@@ -426,6 +426,8 @@ def main() -> None:
     parser.add_argument("--to", help="time to return to, UTC unless it says otherwise; the latest without it")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    # PostgreSQL 15 does not start in a directory that it may not enter, such as the home of who became postgres.
+    os.chdir("/")
     try:
         target = moment(arguments.to) if arguments.to else None
         backup = Backup(Settings.load(arguments.settings))
