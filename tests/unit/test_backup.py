@@ -94,6 +94,11 @@ def test_a_repository_on_a_disk_of_this_host_is_not_elsewhere(tmp_path: Path, se
     assert airflow_backup.Backup(load(tmp_path, settings | {"repository": ""})).elsewhere
 
 
+def test_positions_in_the_wal_can_be_compared() -> None:
+    ordered = ["0/28", "0/F000028", "0/10000000", "1/0", "A/0", "10/0"]
+    assert sorted(ordered, key=airflow_backup.position) == ordered
+
+
 def test_one_at_a_time(tmp_path: Path, settings: dict[str, Any]) -> None:
     lock = load(tmp_path, settings).lock
     with airflow_backup.alone(lock):

@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -162,6 +163,12 @@ def moment(text: str) -> datetime:
 def stopped(backup: Mapping[str, Any]) -> datetime:
     """Return when a backup ended: the earliest moment that can be restored from it."""
     return datetime.fromtimestamp(backup["timestamp"]["stop"], UTC)
+
+
+def position(text: str) -> float:
+    """Return a position in the WAL, such as 0/5000028, as a number."""
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
 
 
 def file_system(path: str, mounts: str) -> str:
@@ -369,6 +376,28 @@ class Backup:
                 run(["cp", "--archive", "--link", repository / part, copy])
         return str(copy)
 
+    def latest(self, backups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the last backup from which the present of the database can be reached.
+
+        Each restore begins a timeline of its own, and what came after the moment that was restored is no part of it:
+        a backup of that cannot lead to it.
+        """
+        archive = f"archive/{self.settings.stanza}/{self.info()['archive'][-1]['id']}"
+        listed = self.pgbackrest("repo-ls", archive, "--filter=^[0-9A-F]{8}\\.history$", quiet=True).split()
+        if not listed:
+            return backups[-1]
+        history = self.pgbackrest("repo-get", f"{archive}/{max(listed)}", quiet=True)
+        ends = {int(line.split()[0]): position(line.split()[1]) for line in history.splitlines() if line[:1].isdigit()}
+        ends[int(max(listed).split(".")[0], 16)] = math.inf
+        leading = [
+            backup
+            for backup in backups
+            if position(backup["lsn"]["stop"]) <= ends.get(int(backup["archive"]["stop"][:8], 16), -1)
+        ]
+        if not leading:
+            raise Problem("no backup leads to the present of the database. Restore to a moment in the past")
+        return leading[-1]
+
     def restore(self, target: datetime | None) -> dict[str, Any]:
         """Replace the database cluster by what it was, and have it recover.
 
@@ -396,7 +425,10 @@ class Backup:
                 )
             # pgBackRest and PostgreSQL both read this form.
             when = target.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
-            arguments += ["--type=time", f"--target={when}", "--target-action=promote"]
+            # Along what the database did then, also where a restore since has led it elsewhere.
+            arguments += ["--type=time", f"--target={when}", "--target-timeline=current", "--target-action=promote"]
+        else:
+            arguments.append(f"--set={self.latest(found)['label']}")
         self.pgbackrest(*arguments, "restore")
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
