@@ -26,7 +26,9 @@ description:
     instead, so a run that was broken off at any point is finished by running it again.
 options:
   name:
-    description: Name of the unit, with or without C(.service).
+    description:
+      - Name of the unit, with or without C(.service).
+      - Of a timer, systemd reads the unit that it starts anew as well, if its file has changed.
     type: str
     required: true
   files:
