@@ -25,6 +25,7 @@ SECRETS = (
     "airflow_fernet_key",
     "airflow_jwt_secret",
     "airflow_results_password",
+    "backup_passphrase",
     "flower_broker_password",
     "flower_password",
 )
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "ansible_ssh_common_args": "",
     "ansible_ssh_private_key_file": None,
     "ansible_user": None,
+    "backup_fetch_dir": "",
     "certificates_ca_file": "",
     "certificates_dir": "",
     "flower_user": "flower",

@@ -28,7 +28,8 @@ class ActionModule(ActionBase):
             }
         )
         file = SecretsFile(Path(arguments["inventory_dir"]), self._loader._vault.secrets)
-        names = list(secret_values.GENERATORS) if arguments["names"] == ["all"] else arguments["names"]
+        every = [name for name in secret_values.GENERATORS if name not in secret_values.NOT_ROTATED]
+        names = every if arguments["names"] == ["all"] else arguments["names"]
         try:
             before = rotation.state(file.text)
             text = self._done(file.text, before, arguments["step"], names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
@@ -93,6 +94,21 @@ def url_quote(text: str) -> str:
     return quote(str(text), safe="")
 
 
+def utc_time(text: str) -> str:
+    """Return a time of ISO 8601 form in UTC, in one form that sorts as time does; "" for what is none.
+
+    Without an offset it is UTC already. A day alone is no time: it is what Ansible leaves of ``-e name="day time"``.
+    """
+    try:
+        found = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    if ":" not in str(text):
+        return ""
+    known = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return known.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class FilterModule:
     """The collection's filters by name."""
 
@@ -107,5 +123,6 @@ class FilterModule:
             "networks": networks,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
+            "utc_time": utc_time,
             "worker_slots": worker_slots,
         }

@@ -818,6 +818,25 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
     return found
 
 
+# --- Backups ----------------------------------------------------------------------------------------------------------
+def backup_warnings(inventory: Inventory) -> list[str]:
+    """Return what the loss of the database's host would cost with the backups as they are."""
+    found = []
+    for host in inventory.members("postgres"):
+        settings = host.get("backup_settings", {})
+        elsewhere = isinstance(settings, Mapping) and str(settings.get("repo1-type", "posix")) != "posix"
+        if not is_true(host.get("backup_enabled", True)):
+            found.append(
+                f"host {host.name}: backup_enabled = false: no way back from a lost disk, a mistake or an upgrade"
+            )
+        elif host.get("backup_fetch_dir") == "" and not elsewhere:
+            found.append(
+                f'host {host.name}: backup_fetch_dir = "": unless {text_of(host, "backup_repository")} is another '
+                f"machine's disk, the backups are lost with {host.name}"
+            )
+    return found
+
+
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
     """A git source has a URL."""

@@ -45,6 +45,7 @@ SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 # --- Variables --------------------------------------------------------------------------------------------------------
 PREFIXES = (
     "airflow_",
+    "backup_",
     "certificates_",
     "firewall_",
     "flower_",
@@ -57,6 +58,8 @@ PREFIXES = (
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "airflow_workers_removed": "take the hosts out of group airflow_worker instead",
+    "backup_restore": "run playbooks/restore.yml instead",
+    "backup_restore_to": "run playbooks/restore.yml -e restore_to=... instead",
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
@@ -210,6 +213,9 @@ _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-F
 _ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
 _BIND = Matches(_ADDRESS, "an IP address to listen on, such as 0.0.0.0")
 _SOURCES = Matches(rf"(?:{_HOST})(?:/[0-9]{{1,3}})?", "IP addresses, networks such as 192.0.2.0/24, or host names")
+_CALENDAR = Matches(
+    r"[A-Za-z0-9*][A-Za-z0-9*.,:/~ _-]*", "a time as systemd's OnCalendar has it, such as Sun *-*-* 02:30:00"
+)
 _HTTP = r"https?://[^\s/]+\S*"
 
 RULES: Mapping[str, Between | Matches] = {
@@ -245,6 +251,9 @@ RULES: Mapping[str, Between | Matches] = {
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
     "airflow_host_control_memory_mb": _MEMORY,
+    "airflow_housekeeping_database_days": Between(1, 36_500, "(days)"),
+    "airflow_housekeeping_log_days": Between(1, 36_500, "(days)"),
+    "airflow_housekeeping_schedule": _CALENDAR,
     "airflow_host_memory_mb": _MEMORY,
     "airflow_max_active_runs_per_dag": _COUNT,
     "airflow_max_active_tasks_per_dag": _COUNT,
@@ -277,6 +286,18 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_worker_start_timeout": _SECONDS,
     "airflow_worker_stop_timeout": _SECONDS,
     "airflow_worker_watchdog_timeout": Between(8, 3600, "(seconds)"),
+    "backup_archive_timeout": Between(10, 86_400, "(seconds)"),
+    "backup_diff_schedule": _CALENDAR,
+    "backup_fetch_dir": Matches(r"/.+", "an absolute path on the controller, or nothing", empty=True),
+    "backup_full_schedule": _CALENDAR,
+    "backup_keep_diff": Between(1, 10_000),
+    "backup_keep_full": Between(1, 10_000),
+    # Not where PostgreSQL, Airflow or this cluster keep what they write, and no part of the system.
+    "backup_repository": Matches(
+        r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|proc|sys|dev|opt/airflow)(?:/|$))[^\s/]+(?:/[^\s/]+)*",
+        "an absolute path outside /var/lib/postgresql, /var/lib/airflow, /tmp and the system's own directories",
+    ),
+    "backup_wal_queue_max_mb": Between(64, 10**7, "(MiB)"),
     "certificates_ca_days": Between(1, 36_500, "(days)"),
     "certificates_days": Between(1, 36_500, "(days)"),
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),

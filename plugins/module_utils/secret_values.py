@@ -44,8 +44,16 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "airflow_fernet_key": fernet_key,
     "airflow_jwt_secret": signing_key,
     "airflow_results_password": password,
+    "backup_passphrase": password,
     "flower_broker_password": password,
     "flower_password": password,
+}
+
+# What a rotation leaves alone, and what to do instead.
+NOT_ROTATED: Mapping[str, str] = {
+    "backup_passphrase": "a repository of backups keeps its passphrase. For a new one set backup_repository to another "
+    "directory, remove the line of backup_passphrase from the secrets file, run playbooks/secrets.yml and site.yml, "
+    "and keep the old passphrase as long as the old repository",
 }
 
 # The groups whose hosts get the secret; nobody else has to know it.
@@ -59,6 +67,7 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "airflow_fernet_key": _METADATA,
     "airflow_jwt_secret": frozenset({"airflow_scheduler", "airflow_api_server"}),
     "airflow_results_password": frozenset({"postgres", "airflow_scheduler", "airflow_worker"}),
+    "backup_passphrase": frozenset({"postgres"}),
     "flower_broker_password": frozenset({"redis", "flower"}),
     "flower_password": frozenset({"flower"}),
 }

@@ -26,7 +26,9 @@ description:
     instead, so a run that was broken off at any point is finished by running it again.
 options:
   name:
-    description: Name of the unit, with or without C(.service).
+    description:
+      - Name of the unit, with or without C(.service).
+      - Of a timer, systemd reads the unit that it starts anew as well, if its file has changed.
     type: str
     required: true
   files:
@@ -89,6 +91,8 @@ held:
 """
 
 PROPERTIES = ("ActiveState", "NRestarts", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
+# Of a timer: the unit that it starts, which systemd keeps as it was read.
+STARTS = "Unit"
 # So often a unit may fall over while it is waited for: its database may be a moment later than itself.
 FALLS_ALLOWED = 2
 
@@ -179,8 +183,13 @@ def main() -> None:
             time.sleep(0.25)  # paces the asking; what is waited for is the answer
 
     def show() -> dict[str, str]:
-        out = systemctl("show", "--timestamp=us+utc", *(f"--property={item}" for item in PROPERTIES), name)
-        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        properties = (*PROPERTIES, STARTS)
+        out = systemctl("show", "--timestamp=us+utc", *(f"--property={item}" for item in properties), name)
+        shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        if shown.get(STARTS):
+            stale = systemctl("show", "--property=NeedDaemonReload", "--value", shown[STARTS]).strip()
+            shown["NeedDaemonReload"] = "yes" if stale == "yes" else shown["NeedDaemonReload"]
+        return shown
 
     state = show()
     if state["NeedDaemonReload"] == "yes" and not module.check_mode:

@@ -63,6 +63,8 @@ def begin(text: str, names: Iterable[str]) -> str:
         if name not in secret_values.GENERATORS:
             known = ", ".join(secret_values.GENERATORS)
             raise RotationError(f"{name} is no secret of the cluster. Expected: all, or some of {known}")
+        if name in secret_values.NOT_ROTATED:
+            raise RotationError(f"{name} is not rotated: {secret_values.NOT_ROTATED[name]}")
         if not isinstance(values.get(name), str):
             raise RotationError(
                 f'{name} has no plain value in the secrets file. Expected: a line `{name}: "..."` there. Mend it: move '

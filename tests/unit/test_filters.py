@@ -70,6 +70,16 @@ def test_unit_settings() -> None:
     assert cluster.unit_settings(settings) == expected
 
 
+def test_times_are_brought_to_one_form_that_sorts() -> None:
+    written = ("2026-11-23 02:00", "2026-11-23T03:00:00.5+01:00", "2026-11-23 02:00:01Z")
+    assert [cluster.utc_time(text) for text in written] == [
+        "2026-11-23T02:00:00.000000+00:00",
+        "2026-11-23T02:00:00.500000+00:00",
+        "2026-11-23T02:00:01.000000+00:00",
+    ]
+    assert [cluster.utc_time(text) for text in ("", "yesterday", "02:00", "2026-11-23", "2026-13-01 00:00")] == [""] * 5
+
+
 def test_every_filter_is_documented() -> None:
     folder = Path(cluster.__file__).parent
     for name in cluster.FilterModule().filters():

@@ -17,6 +17,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     Host,
     Inventory,
     Unresolvable,
+    backup_warnings,
     certificate_warnings,
     check,
     config_problems,
@@ -194,6 +195,15 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_runtime_index_url", ["", "https://h/simple"], ["h/simple"]),
     ("redis_bind", [["0.0.0.0"], ["127.0.0.1", "-::1"], ["*"]], [[], ["everywhere"]]),
     ("airflow_runtime_extra_requirements", [[], ["a>=1", "b[c]"]], [["--pre"], ["a b"], ["apache-airflow==3.3.1"]]),
+    (
+        "backup_repository",
+        ["/var/lib/pgbackrest", "/srv/nfs/airflow"],
+        ["backups", "/var/lib/postgresql/x", "/tmp", "/", ""],
+    ),
+    ("backup_fetch_dir", ["", "/srv/copies"], ["copies"]),
+    ("backup_full_schedule", ["Sun *-*-* 02:30:00", "daily", "*:0/5"], ["", "-1", "2 o'clock"]),
+    ("backup_archive_timeout", [10, 300], [0, 9]),
+    ("airflow_housekeeping_log_days", [1, 365], [0]),
     ("airflow_dags_dir", [str(ROLES)], ["/nonexistent"]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
@@ -443,6 +453,21 @@ class Files:
 
     def warnings(self) -> list[str]:
         return certificate_warnings(inventory(everywhere=self.own))
+
+
+# --- Backups ----------------------------------------------------------------------------------------------------------
+def test_backups_that_are_lost_with_their_host_are_worth_a_warning() -> None:
+    assert backup_warnings(inventory()) == []
+    assert backup_warnings(inventory(everywhere={"backup_fetch_dir": "/srv/copies"})) == []
+    (said,) = backup_warnings(inventory(everywhere={"backup_fetch_dir": ""}))
+    assert said.startswith('host control1: backup_fetch_dir = ""')
+    store = {"backup_fetch_dir": "", "backup_settings": {"repo1-type": "s3"}}
+    assert backup_warnings(inventory(everywhere=store)) == []
+
+
+def test_no_backups_at_all_are_worth_a_warning() -> None:
+    (said,) = backup_warnings(inventory(everywhere={"backup_enabled": False, "backup_fetch_dir": ""}))
+    assert "backup_enabled = false" in said
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ansible_collections.airflow_celery.cluster.plugins.filter import rotation a
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
 
-NAMES = sorted(secret_values.GENERATORS)
+NAMES = sorted(set(secret_values.GENERATORS) - set(secret_values.NOT_ROTATED))
 
 
 @pytest.fixture
@@ -106,3 +106,9 @@ def test_a_key_set_holds_each_key_under_its_name() -> None:
     assert [(key["kty"], key["alg"]) for key in keys] == [("oct", "HS512")] * 2
     assert [base64.urlsafe_b64decode(key["k"] + "=" * (-len(key["k"]) % 4)).decode() for key in keys] == [new, old]
     assert filters.key_id(old) not in old
+
+
+def test_the_passphrase_of_the_backups_is_left_alone_and_the_refusal_says_what_to_do(text: str) -> None:
+    with pytest.raises(rotation.RotationError, match="backup_repository"):
+        rotation.begin(text, ["backup_passphrase"])
+    assert "backup_passphrase" not in rotation.rotating(rotation.begin(text, NAMES))

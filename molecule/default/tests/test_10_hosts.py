@@ -27,6 +27,12 @@ UNITS = {
     "postgres": ["postgresql@{postgres}-main", "postgresql@{postgres}-results"],
     "redis": ["redis-server"],
 }
+# What timers start; it does not run all the time.
+TIMED = {
+    "airflow_scheduler": {"airflow-db-clean", "airflow-log-clean"},
+    "airflow_worker": {"airflow-log-clean"},
+    "postgres": {"airflow-backup@full", "airflow-backup@diff"},
+}
 # "*" is any address of the host, "lo" the loopback only.
 LISTENERS = {
     "airflow_api_server": {(8081, "lo"), (8082, "lo")},
@@ -107,7 +113,8 @@ def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Co
     listed = connect(name).check_output("systemctl list-units --all --plain --no-legend 'airflow-*.service'")
     found = {line.split()[0].removesuffix(".service") for line in listed.splitlines()}
     expected = {u for group in groups_of(cluster, name) for u in UNITS[group] if u.startswith("airflow-")}
-    assert found == expected | {"airflow-firewall"}
+    timed = set().union(*(TIMED.get(group, set()) for group in groups_of(cluster, name)))
+    assert found == expected | timed | {"airflow-firewall"}
 
 
 def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, name: str) -> None:

@@ -74,6 +74,7 @@ print(json.dumps({"found": found, "files": files}))
 KEPT = (
     r"/etc/airflow/secrets/[a-z-]+\.env 0600",
     r"/etc/airflow/api-server/jwks\.json 0400",
+    r"/etc/pgbackrest\.conf 0400",
 )
 
 Places = dict[str, dict[str, list[str]]]

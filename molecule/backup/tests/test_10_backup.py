@@ -1,0 +1,168 @@
+"""A backup is made, proven and taken away; and what is old is removed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_inventory import Cluster
+from conftest import Playbooks
+from faults.machines import Machines
+
+REPOSITORY = "/var/lib/pgbackrest"
+LAST = "/var/lib/airflow/backup/last.json"
+PROBE = "A-VALUE-THAT-NO-STRANGER-MAY-READ"
+MOST_EXPOSURE = 3.0
+
+
+def last(cluster: Cluster) -> dict[str, Any]:
+    """Return what the host says of its last backup."""
+    loaded = json.loads(Machines(cluster).run(cluster.first("postgres"), "cat", LAST))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def sql(cluster: Cluster, statement: str, database: str = "airflow", port: int = 5432) -> str:
+    """Run a statement as the database's superuser."""
+    command = ("runuser", "-u", "postgres", "--", "psql", "-XAtq", f"--port={port}", database, "-c", statement)
+    return Machines(cluster).run(cluster.first("postgres"), *command).strip()
+
+
+@pytest.fixture(scope="module")
+def made(cluster: Cluster, playbooks: Playbooks) -> str:
+    """What backup.yml said about a full backup."""
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    machines.run(control, "airflow", "variables", "set", "backup_probe", PROBE)
+    return playbooks.run("playbooks/backup.yml", "-e", "kind=full")
+
+
+def test_a_backup_is_verified_by_restoring_it(cluster: Cluster, made: str) -> None:
+    found = last(cluster)
+    assert (found["kind"], found["verified"], found["verified_by"]) == ("full", True, "restore")
+    assert found["size_bytes"] > 1_000_000
+    assert found["elsewhere"] is False
+    assert found["label"] in made
+    # Nothing is left of the cluster that was restored for it.
+    assert Machines(cluster).run(cluster.first("postgres"), "ls", str(Path(LAST).parent)).split() == [
+        "fetched.json",
+        "last.json",
+    ]
+
+
+def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, playbooks: Playbooks, made: str) -> None:
+    latest = playbooks.copy / "latest"
+    assert json.loads((latest / "backup.json").read_text())["label"] == last(cluster)["label"]
+    assert (latest / "dags/get_stocks_dag.py").is_file()
+    files = [path for path in (latest / "repository").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if PROBE.encode() in path.read_bytes()] == []
+    # A plain backup of PostgreSQL would name its tables.
+    assert [path for path in files if b"dag_run" in path.read_bytes()] == []
+
+
+def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
+    cluster: Cluster, playbooks: Playbooks, made: str
+) -> None:
+    before = last(cluster)
+    playbooks.run("playbooks/backup.yml")
+    after = last(cluster)
+    assert after["kind"] == "diff"
+    assert after["size_bytes"] < before["size_bytes"]
+    assert len([path for path in playbooks.copy.iterdir() if not path.is_symlink()]) == 1
+
+
+def test_bad_parameters_are_refused_before_anything_is_touched(cluster: Cluster, playbooks: Playbooks) -> None:
+    before = last(cluster)
+    assert "Expected: full, or diff" in " ".join(
+        playbooks.run("playbooks/backup.yml", "-e", "kind=half", fails=True).split()
+    )
+    assert last(cluster) == before
+
+
+def test_a_damaged_repository_is_noticed(cluster: Cluster, made: str) -> None:
+    machines, control = Machines(cluster), cluster.first("postgres")
+    bundle = machines.shell(control, f"ls -d {REPOSITORY}/backup/main/*F/bundle/1 | tail -n 1").strip()
+    machines.run(control, "cp", "--archive", bundle, f"{bundle}.whole")
+    try:
+        machines.shell(control, f"printf xxxxxxxx | dd of={bundle} bs=1 seek=5000 conv=notrunc status=none")
+        machines.run(control, "systemctl", "start", "airflow-backup@diff.service", check=False)
+        found = last(cluster)
+        assert found["verified"] is False
+        assert "damaged" in found["problem"]
+    finally:
+        machines.run(control, "mv", f"{bundle}.whole", bundle)
+    machines.run(control, "systemctl", "start", "airflow-backup@diff.service")
+    assert last(cluster)["verified"] is True
+
+
+def test_every_change_is_in_the_archive(cluster: Cluster, made: str) -> None:
+    before = sql(cluster, "SELECT archived_count FROM pg_stat_archiver")
+    sql(cluster, "SELECT pg_switch_wal()")
+    sql(cluster, "CHECKPOINT")
+    machines, control = Machines(cluster), cluster.first("postgres")
+    # It asks for the archive itself, and waits for it.
+    machines.run(control, "runuser", "-u", "postgres", "--", "pgbackrest", "--stanza=main", "check")
+    assert int(sql(cluster, "SELECT archived_count FROM pg_stat_archiver")) > int(before)
+    assert sql(cluster, "SELECT failed_count FROM pg_stat_archiver") == "0"
+
+
+@pytest.mark.parametrize(
+    "timer", ["airflow-backup-full", "airflow-backup-diff", "airflow-db-clean", "airflow-log-clean"]
+)
+def test_timers_wait_for_their_time(cluster: Cluster, timer: str) -> None:
+    machines, control = Machines(cluster), cluster.first("postgres")
+    assert machines.run(control, "systemctl", "is-active", f"{timer}.timer").strip() == "active"
+    assert machines.run(control, "systemctl", "is-enabled", f"{timer}.timer").strip() == "enabled"
+    shown = machines.run(control, "systemctl", "show", "--property=NextElapseUSecRealtime", "--value", f"{timer}.timer")
+    assert shown.strip() not in ("", "n/a")
+
+
+@pytest.mark.parametrize("unit", ["airflow-backup@full", "airflow-db-clean", "airflow-log-clean"])
+def test_units_are_sandboxed(cluster: Cluster, unit: str) -> None:
+    said = Machines(cluster).run(cluster.first("postgres"), "systemd-analyze", "security", "--no-pager", unit)
+    match = re.search(r"Overall exposure level.*?: ([0-9.]+)", said)
+    assert match is not None
+    assert float(match[1]) <= MOST_EXPOSURE
+
+
+def test_old_logs_go_and_young_ones_stay(cluster: Cluster) -> None:
+    machines = Machines(cluster)
+    for host, logs in (
+        (cluster.workers[0], "/var/lib/airflow/logs"),
+        (cluster.first("postgres"), "/var/lib/airflow/scheduler/logs"),
+    ):
+        machines.shell(
+            host,
+            f"mkdir -p {logs}/probe/old {logs}/probe/young {logs}/probe/empty; "
+            f"touch -d '40 days ago' {logs}/probe/old/log; touch -d '20 days ago' {logs}/probe/young/log; "
+            f"touch -d '2 hours ago' {logs}/probe/empty; "
+            # Outside of the logs, and through a link, nothing is removed.
+            "mkdir -p /var/lib/airflow/kept; touch -d '40 days ago' /var/lib/airflow/kept/log; "
+            f"ln -sfn /var/lib/airflow/kept {logs}/probe/link",
+        )
+        machines.run(host, "systemctl", "start", "airflow-log-clean.service")
+        left = set(machines.shell(host, f"cd {logs}/probe; find . -mindepth 1").split())
+        assert left >= {"./young", "./young/log", "./link"}
+        assert not {"./old/log", "./empty"} & left
+        assert machines.run(host, "ls", "/var/lib/airflow/kept").split() == ["log"]
+        machines.run(host, "rm", "-r", f"{logs}/probe", "/var/lib/airflow/kept")
+
+
+def test_old_rows_go_and_young_ones_stay(cluster: Cluster) -> None:
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    for days in (1, 100):
+        sql(cluster, f"INSERT INTO log (dttm, event) VALUES (now() - interval '{days} days', 'probe-{days}')")
+        sql(
+            cluster,
+            "INSERT INTO celery_taskmeta (id, task_id, date_done) VALUES "
+            f"(nextval('task_id_sequence'), 'probe-{days}', now() AT TIME ZONE 'UTC' - interval '{days} days')",
+            "celery_results",
+            5433,
+        )
+    machines.run(control, "systemctl", "start", "airflow-db-clean.service")
+    assert sql(cluster, "SELECT event FROM log WHERE event LIKE 'probe-%'") == "probe-1"
+    results = sql(cluster, "SELECT task_id FROM celery_taskmeta WHERE task_id LIKE 'probe-%'", "celery_results", 5433)
+    assert results == "probe-1"

@@ -1,0 +1,179 @@
+"""Back to a moment in place; and a control node that is destroyed comes back from the copy and the inventory alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow_client import AirflowClient, wait_for
+from cluster_inventory import Cluster
+from conftest import Playbooks
+from faults import ledger
+from faults.harness import DAG, TRANSIENT
+from faults.machines import Machines
+
+SHOWN = "not a secret of the cluster itself"
+
+
+def variable(cluster: Cluster, name: str) -> str:
+    """Return a variable of Airflow, "" if there is none."""
+    control = cluster.first("airflow_scheduler")
+    return Machines(cluster).run(control, "airflow", "variables", "get", name, check=False).strip()
+
+
+def run_of(client: AirflowClient, tasks: int, seconds: int) -> str:
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    return client.trigger(DAG, {"tasks": tasks, "seconds": seconds})
+
+
+def finished(cluster: Cluster, run_id: str, seconds: float = 300) -> str:
+    """Wait for the end of a run, whatever the API does meanwhile; return its state."""
+
+    def over() -> str | None:
+        run = cluster.client().run(DAG, run_id)
+        return run.state if run.finished else None
+
+    return wait_for(over, what=f"the end of {run_id}", seconds=seconds, transient=TRANSIENT)
+
+
+def executions(cluster: Cluster, run_id: str) -> list[ledger.Execution]:
+    return ledger.read(Machines(cluster).ledger(run_id, cluster.workers))
+
+
+def healthy(cluster: Cluster) -> None:
+    def all_healthy() -> bool:
+        return set(cluster.client().health().values()) == {"healthy"} and cluster.flower_workers() >= set(
+            cluster.workers
+        )
+
+    wait_for(all_healthy, what="a healthy cluster", seconds=180, transient=TRANSIENT)
+
+
+# --- In place ---------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
+    """A mistake, and the return to the moment before it, with tasks under way: the runs by what they are about."""
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    client = cluster.client()
+    playbooks.run("playbooks/backup.yml")
+    machines.run(control, "airflow", "variables", "set", "before", SHOWN)
+    runs = {"done": run_of(client, 2, 1)}
+    assert finished(cluster, runs["done"]) == "success"
+    runs["running"] = run_of(client, 4, 120)
+    wait_for(lambda: len(executions(cluster, runs["running"])) == 4, what="four tasks", seconds=120)
+    moment = machines.run(cluster.first("postgres"), "date", "--utc", "+%FT%T.%6N").strip()
+    machines.run(control, "airflow", "variables", "delete", "before")
+    machines.run(control, "airflow", "variables", "set", "after", SHOWN)
+    said = playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}", fails=True)
+    assert "Nothing was touched" in " ".join(said.split())
+    assert variable(cluster, "after") == SHOWN
+    # The controller dies when the old database is gone; the same command again mends it.
+    restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
+    playbooks.kill_at("Restore | Replace the database", *restore)
+    playbooks.run(*restore)
+    return runs
+
+
+def test_the_mistake_is_undone(cluster: Cluster, in_place: dict[str, str]) -> None:
+    assert variable(cluster, "before") == SHOWN
+    assert variable(cluster, "after") == ""
+    assert cluster.client().run(DAG, in_place["done"]).state == "success"
+
+
+def test_what_ran_then_comes_to_its_end_and_never_twice_at_once(cluster: Cluster, in_place: dict[str, str]) -> None:
+    assert finished(cluster, in_place["running"], seconds=600) == "success"
+    found = executions(cluster, in_place["running"])
+    assert ledger.overlapping(found) == []
+    assert ledger.lost(found, [f"load[{number}]" for number in range(4)]) == []
+
+
+@pytest.mark.parametrize("moment", ["2020-01-01 00:00:00", "2026-11-23", "yesterday"])
+def test_a_moment_that_no_backup_has_is_refused(
+    cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str], moment: str
+) -> None:
+    variables = json.dumps({"restore_to": moment, "confirm": True})
+    said = " ".join(playbooks.run("playbooks/restore.yml", "-e", variables, fails=True).split())
+    assert "The restore is refused" in said
+    assert "Nothing was touched" in said
+    healthy(cluster)
+
+
+# --- On a new machine -------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def destroyed(cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str]) -> dict[str, Any]:
+    """A control node that is gone and came back: what there was before."""
+    machines, control = Machines(cluster), cluster.first("postgres")
+    client = cluster.client()
+    machines.run(control, "airflow", "variables", "set", "history", SHOWN)
+    machines.run(control, "airflow", "connections", "delete", "history", check=False)
+    machines.run(control, "airflow", "connections", "add", "history", "--conn-type", "http", "--conn-password", SHOWN)
+    runs = {"done": run_of(client, 3, 1)}
+    assert finished(cluster, runs["done"]) == "success"
+    # Some run, and some are queued, when the backup is made.
+    slots = sum(int(cluster.variables[name]["airflow_worker_concurrency"]) for name in cluster.workers)
+    runs["running"] = run_of(client, slots + 4, 180)
+    wait_for(lambda: len(executions(cluster, runs["running"])) == slots, what=f"{slots} tasks", seconds=120)
+    history = {run.run_id: run.state for run in client.runs(DAG)}
+    playbooks.run("playbooks/backup.yml")
+    playbooks.run("playbooks/local_machines.yml", "-e", "local_machines_state=absent", "--limit", control)
+    playbooks.run("playbooks/local_machines.yml", "--limit", control)
+    machines.wait_until_up(control)
+    assert (
+        machines.run(control, "sh", "-c", "ls -d /etc/postgresql /etc/airflow /opt/airflow 2>&1 || true").count(
+            "No such"
+        )
+        == 3
+    )
+    said = " ".join(playbooks.run("playbooks/restore.yml", fails=True).split())
+    assert "Nothing was touched" in said
+    assert f"{playbooks.copy}/latest" in said
+    playbooks.kill_at("Bring | Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
+    playbooks.run("playbooks/restore.yml", "-e", "confirm=yes")
+    return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
+
+
+def test_history_is_there(cluster: Cluster, destroyed: dict[str, Any]) -> None:
+    healthy(cluster)
+    now = {run.run_id: run.state for run in cluster.client().runs(DAG)}
+    ended = {run_id: state for run_id, state in destroyed["history"].items() if state == "success"}
+    assert len(ended) >= 2
+    assert {run_id: now[run_id] for run_id in ended} == ended
+    assert destroyed["runs"]["running"] in now
+
+
+def test_what_was_encrypted_is_readable(cluster: Cluster, destroyed: dict[str, Any]) -> None:
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    assert variable(cluster, "history") == SHOWN
+    assert SHOWN in machines.run(control, "airflow", "connections", "get", "history", "-o", "yaml")
+
+
+def test_what_ran_and_what_was_queued_comes_to_its_end(cluster: Cluster, destroyed: dict[str, Any]) -> None:
+    run_id = destroyed["runs"]["running"]
+    assert finished(cluster, run_id, seconds=900) == "success"
+    found = executions(cluster, run_id)
+    assert ledger.overlapping(found) == []
+    assert ledger.lost(found, [f"load[{number}]" for number in range(destroyed["slots"] + 4)]) == []
+
+
+def test_new_runs_run_and_backups_go_on(cluster: Cluster, playbooks: Playbooks, destroyed: dict[str, Any]) -> None:
+    run_id = run_of(cluster.client(), 4, 1)
+    assert finished(cluster, run_id) == "success"
+    playbooks.run("playbooks/backup.yml", "-e", "kind=full")
+    found = json.loads((playbooks.copy / "latest/backup.json").read_text())
+    assert (found["kind"], found["verified"]) == ("full", True)
+
+
+def test_a_copy_of_another_database_is_not_overwritten(
+    cluster: Cluster, playbooks: Playbooks, destroyed: dict[str, Any]
+) -> None:
+    record = playbooks.copy / "latest/backup.json"
+    whole = record.read_text()
+    record.write_text(json.dumps(json.loads(whole) | {"system_id": "1"}))
+    try:
+        said = " ".join(playbooks.run("playbooks/backup.yml", fails=True).split())
+        assert "a copy of another database's backups, and stays" in said
+    finally:
+        record.write_text(whole)
