@@ -24,8 +24,9 @@ author: The airflow-celery-cluster maintainers
 description:
   - Runs on a host with an API server and speaks to it over loopback, so the controller needs SSH and nothing else.
   - >-
-    Starts the DAG C(cluster_canary) and waits for its task, which goes the way of every task: scheduler, broker, worker,
-    Execution API. It runs on the worker that consumes from the queue C(cluster_canary), which is the caller's business.
+    Starts the DAG C(cluster_canary) and waits for its task, which goes the way of every task: scheduler, broker,
+    worker, Execution API. It runs on the worker that consumes from the queue C(cluster_canary), which is the caller's
+    business.
   - Fails when the task fails, does not end in time, ran on another worker, or ran with another release of the runtime.
 options:
   url:

@@ -16,7 +16,8 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
-  - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host names.
+  - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host
+    names.
 options:
   root:
     description: Directory that holds C(releases) and C(current).

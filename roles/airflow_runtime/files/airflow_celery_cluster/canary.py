@@ -1,7 +1,7 @@
 """Give a worker the queue of the canary, or give it its own queues.
 
-``take`` makes one worker the only one that consumes from the queue ``cluster_canary``. ``open`` makes it consume from its own
-queues and no longer from that one. Both return when the worker says that it does, and can be run twice.
+``take`` makes one worker the only one that consumes from the queue ``cluster_canary``. ``open`` makes it consume from
+its own queues and no longer from that one. Both return when the worker says that it does, and can be run twice.
 
 It imports Celery only. Source of the broker: ``AIRFLOW__CELERY__BROKER_URL``.
 """
@@ -21,10 +21,11 @@ def changes(worker: str, active: dict[str, set[str]], queues: set[str]) -> list[
     """Return what is left to do as (``add_consumer`` or ``cancel_consumer``, queue, worker).
 
     :param active: the queues that each worker that answers consumes from.
-    :param queues: the queues that the worker is to have; with ``cluster_canary`` among them, no other worker keeps that one.
+    :param queues: the queues that the worker is to have; no other worker keeps ``cluster_canary`` if it is one of them.
     """
     wanted = [("add_consumer", queue, worker) for queue in sorted(queues - active.get(worker, set()))]
-    losers = [name for name, its in sorted(active.items()) if QUEUE in its and (name == worker) == (QUEUE not in queues)]
+    holders = [name for name in sorted(active) if QUEUE in active[name]]
+    losers = [name for name in holders if (name == worker) == (QUEUE not in queues)]
     return [("cancel_consumer", QUEUE, name) for name in losers] + wanted
 
 

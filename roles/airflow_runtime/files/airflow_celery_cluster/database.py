@@ -5,7 +5,8 @@ one ``airflow`` command a step. Each step first asks the database whether there
 is anything to do, so that a run that was broken off can simply be run again.
 
 Prints one JSON object as its last line: ``{"changed": ["schema", ...], "held": false}``.
-With ``--hold-schema`` nothing is done where the schema of a database in use would have to change: ``held`` is true then.
+With ``--hold-schema`` nothing is done where the schema of a database in use would have to change: then ``held`` is
+true.
 Secrets come from the environment, never from the command line.
 """
 

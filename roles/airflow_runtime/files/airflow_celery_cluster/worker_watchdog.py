@@ -42,7 +42,7 @@ TRANSPORT_OPTIONS = {
 }
 # Inodes of which a file system is full with fewer, as it is of blocks with fewer than the megabytes asked for.
 MIN_INODES = 1000
-# There while the worker has not passed its canary after an upgrade: which queues it consumes from is not this program's business then.
+# There while the worker has not passed its canary after an upgrade: its queues are not this program's business then.
 CANARY = Path("/etc/airflow/worker/canary.env")
 # Full below 1 x the limit, roomy again at 1.25 x: else the worker would come and go with each log line.
 ROOMY = 1.25
