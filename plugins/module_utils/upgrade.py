@@ -43,8 +43,8 @@ def path_problem(current: Current, wanted: str) -> str:
         numbers = (*release_of(version), 0, 0)[:2]
         if not rules.AIRFLOW_FROM <= numbers < rules.AIRFLOW_BEFORE:
             return (
-                f"{host} runs Airflow {version}. Expected: {rules.AIRFLOW_RANGE}, from where the way to {wanted} is known. "
-                "Go there first, with the release of this project that brought it."
+                f"{host} runs Airflow {version}. Expected: {rules.AIRFLOW_RANGE}, from where the way to {wanted} is "
+                "known. Go there first, with the release of this project that brought it."
             )
         if release_of(version) > release_of(wanted):
             return (
@@ -96,7 +96,8 @@ def way_back(state: State | None, current: Current, hosts: Sequence[str], schema
 
     if not state:
         return closed(
-            "No upgrade has left word of what ran before it. Expected: a cluster that playbooks/upgrade.yml has upgraded."
+            "No upgrade has left word of what ran before it. "
+            "Expected: a cluster that playbooks/upgrade.yml has upgraded."
         )
     before, after = state["from"], state["to"]
     if state.get("rolled_back"):

@@ -94,6 +94,23 @@ def test_a_disk_is_full_early_and_has_room_late(
     assert bool(watchdog.shortage(watchdog.Space(free_mb, inodes), 512, was_full)) is full
 
 
+@pytest.mark.parametrize(
+    ("wanted", "active", "closed", "asked"),
+    [
+        (True, set(), False, [("add_consumer", "default"), ("add_consumer", "reports")]),
+        (True, {"default", "reports"}, False, []),
+        (False, {"default", "reports"}, False, [("cancel_consumer", "default"), ("cancel_consumer", "reports")]),
+        (True, {"cluster_canary"}, True, []),
+        (False, {"cluster_canary"}, True, [("cancel_consumer", "cluster_canary")]),
+    ],
+    ids=["room again", "as it should be", "disk full", "waits for its canary", "waits for its canary, disk full"],
+)
+def test_a_worker_that_waits_for_its_canary_gets_no_queue_from_the_watchdog(
+    watchdog: types.ModuleType, wanted: bool, active: set[str], closed: bool, asked: list[tuple[str, str]]
+) -> None:
+    assert watchdog.queue_changes(wanted, {"default", "reports"}, active, closed=closed) == asked
+
+
 def test_the_unit_is_read_from_systemctl(watchdog: types.ModuleType) -> None:
     shown = "ActiveState=active\nMainPID=42\nActiveEnterTimestampMonotonic=100000000\n"
     assert watchdog.parse_unit(shown, 130.0) == watchdog.Unit("active", 42, 30.0)

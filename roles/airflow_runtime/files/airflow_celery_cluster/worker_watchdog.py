@@ -99,6 +99,18 @@ def count_failures(before: int, *, answered: bool, broker_healthy: bool) -> int:
     return before + 1 if broker_healthy and not answered else 0
 
 
+def queue_changes(wanted: bool, queues: set[str], active: set[str], *, closed: bool) -> list[tuple[str, str]]:
+    """Return what to ask of the worker, as (``add_consumer`` or ``cancel_consumer``, queue).
+
+    :param wanted: whether it is to consume from all of its queues, or from none.
+    :param active: those that it consumes from now.
+    :param closed: whether it waits for its canary: then nobody but that gives it a queue.
+    """
+    if not wanted:
+        return [("cancel_consumer", queue) for queue in sorted(active)]
+    return [] if closed else [("add_consumer", queue) for queue in sorted(queues - active)]
+
+
 def is_catatonic(failures: int, unit: Unit, known_pid: int, grace: float) -> bool:
     """Return whether the worker is to be ended.
 
@@ -309,11 +321,8 @@ class Watchdog:
             if answer is None:
                 return False
             active = {queue["name"] for queue in answer}
-            if wanted and CANARY.exists():
-                return True
-            change = self.app.control.add_consumer if wanted else self.app.control.cancel_consumer
-            for queue in sorted(self.queues - active if wanted else active):
-                change(queue, destination=[self.worker], connection=connection)
+            for what, queue in queue_changes(wanted, self.queues, active, closed=CANARY.exists()):
+                getattr(self.app.control, what)(queue, destination=[self.worker], connection=connection)
                 say(f"{self.worker} {'consumes again from' if wanted else 'no longer consumes from'} queue {queue}")
         return True
 
