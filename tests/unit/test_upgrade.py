@@ -91,7 +91,7 @@ def test_one_that_was_broken_off_goes_on_from_where_it_began() -> None:
 
 # --- The way back -----------------------------------------------------------------------------------------------------
 def test_back_to_the_release_before() -> None:
-    assert way_back(upgraded(), current("3.3.2-b"), HOSTS, reversed(HEADS)) == {  # type: ignore[arg-type]
+    assert way_back(upgraded(), current("3.3.2-b"), HOSTS, reversed(HEADS)) == {
         "problem": "",
         "airflow_version": "3.3.1",
         "releases": wanted("3.3.1-a"),
