@@ -83,7 +83,8 @@ def begin(
 
 
 def way_back(state: State | None, current: Current, hosts: Sequence[str], schema: Sequence[str]) -> dict[str, Any]:
-    """Return how to undo an upgrade: ``problem`` ("" for none), ``airflow_version``, ``releases`` by host, ``restore``.
+    """Return how to undo an upgrade: ``problem`` ("" for none), ``airflow_version``, ``releases`` by host, ``restore``,
+    and whether everything was ``stopped`` for that already by a rollback that was broken off.
 
     :param state: what the upgrade has left, or nothing.
     :param current: release.json of each host that has a release, by host.
@@ -92,7 +93,7 @@ def way_back(state: State | None, current: Current, hosts: Sequence[str], schema
     """
 
     def closed(problem: str) -> dict[str, Any]:
-        return {"problem": problem, "airflow_version": "", "releases": {}, "restore": False}
+        return {"problem": problem, "airflow_version": "", "releases": {}, "restore": False, "stopped": False}
 
     if not state:
         return closed(
@@ -123,4 +124,10 @@ def way_back(state: State | None, current: Current, hosts: Sequence[str], schema
             )
         releases[host] = was
     restore = sorted(schema) != sorted(before["schema"])
-    return {"problem": "", "airflow_version": before["airflow_version"], "releases": releases, "restore": restore}
+    return {
+        "problem": "",
+        "airflow_version": before["airflow_version"],
+        "releases": releases,
+        "restore": restore,
+        "stopped": bool(state.get("stopped")),
+    }

@@ -96,11 +96,17 @@ def test_back_to_the_release_before() -> None:
         "airflow_version": "3.3.1",
         "releases": wanted("3.3.1-a"),
         "restore": False,
+        "stopped": False,
     }
 
 
 def test_a_changed_schema_needs_the_backup() -> None:
     assert way_back(upgraded(), current("3.3.2-b"), HOSTS, ["new", HEADS[1]])["restore"]
+
+
+def test_a_rollback_that_broke_off_behind_the_restore_has_nothing_to_restore_and_finds_everything_stopped() -> None:
+    found = way_back(upgraded() | {"stopped": True}, current("3.3.2-b"), HOSTS, HEADS)
+    assert (found["restore"], found["stopped"]) == (False, True)
 
 
 def test_an_unfinished_upgrade_has_a_way_back_too() -> None:
