@@ -6,9 +6,6 @@ import os
 import signal
 import ssl
 import subprocess
-import threading
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,58 +14,11 @@ from airflow_client import AirflowClient, ApiError, http, wait_for
 from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
 from cryptography import x509
 from faults import ledger
-from faults.harness import DAG, TRANSIENT, Scene
+from faults.harness import DAG
+from faults.load import LOAD, Load
 from faults.machines import Machines
 
-# Two runs of it at any time keep tasks running all the while.
-LOAD = {"tasks": 4, "seconds": 10}
 SHOWN = "not a secret of the cluster itself"
-
-
-class Load:
-    """DAG runs, one after the other, until it is told to end. Two of them side by side leave no gap."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._inventories = cluster.inventories
-        self._scene = Scene(cluster, Machines(cluster), cluster.client())
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self.runs: dict[str, str] = {}
-        self._threads = [threading.Thread(target=self._work, name=f"load {number}") for number in (1, 2)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            run_id = self._patiently(lambda client: client.trigger(DAG, LOAD))
-            self.runs[run_id] = self._patiently(partial(self._end_of, run_id))
-
-    @staticmethod
-    def _end_of(run_id: str, client: AirflowClient) -> str | None:
-        run = client.run(DAG, run_id)
-        return run.state if run.finished else None
-
-    def _patiently(self, ask: Callable[[AirflowClient], str | None]) -> str:
-        """Ask until there is an answer, with a new login where the old one has ended."""
-
-        def answer() -> str | None:
-            try:
-                return ask(self._scene.client)
-            except ApiError as error:
-                if error.status == 401:
-                    with self._lock:
-                        self._scene.client = Cluster.read(*self._inventories).client()
-                raise
-
-        return wait_for(answer, what="an answer of the API", seconds=300, interval=0.5, transient=TRANSIENT)
 
 
 def rotate(cluster: Cluster, log: Path) -> subprocess.Popen[bytes]:
