@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
 
@@ -58,7 +59,25 @@ def api_servers(
 
 def worker_slots(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int) -> int:
     """Return how many tasks the given workers can run at the same time."""
-    return sum(int(hostvars[host].get("airflow_worker_concurrency", default)) for host in hosts)
+    return sum(_slots_of(hostvars[host], default) for host in hosts)
+
+
+def _slots_of(variables: Mapping[str, Any], default: int) -> int:
+    concurrency = variables.get("airflow_worker_concurrency", default)
+    return memory.worker_slots(concurrency, variables.get("airflow_worker_autoscale"))
+
+
+def slots_without_batch(
+    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int, batch: int | str
+) -> int:
+    """Return how many tasks the workers can run while a batch of them is away, whichever it is; 1 at least.
+
+    :param batch: size of a batch as ``serial`` takes it: a number, or a share such as ``50%``.
+    """
+    slots = sorted((_slots_of(hostvars[host], default) for host in hosts), reverse=True)
+    text = str(batch)
+    size = int(len(slots) * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+    return max(1, sum(slots[max(1, size) :]))
 
 
 def environment_file(variables: Mapping[str, Any]) -> str:
@@ -117,6 +136,7 @@ class FilterModule:
             "addresses": addresses,
             "api_servers": api_servers,
             "environment_file": environment_file,
+            "slots_without_batch": slots_without_batch,
             "unit_settings": unit_settings,
             "failover_config": failover_config,
             "for_process": for_process,

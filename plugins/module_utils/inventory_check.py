@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -164,6 +165,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_secrets,
         check_certificates,
         check_dags,
+        check_queues,
         check_airflow_config,
         check_failover,
         check_memory,
@@ -296,8 +298,12 @@ def value_problem(name: str, value: Any) -> str | None:
     """Return what is expected of a value of the right type that is out of range or has the wrong form."""
     if name == "airflow_version":
         return version_problem(value)
-    if name == "airflow_runtime_extra_requirements":
+    if name in ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements"):
         return requirements_problem(value)
+    if name == "airflow_worker_autoscale":
+        return autoscale_problem(value)
+    if name == "airflow_worker_environment":
+        return environment_problem(value)
     if name == "airflow_runtime_ca_file" and value and not Path(value).is_file():
         return "a file on the controller"
     if name == "airflow_dags_dir" and not Path(value).is_dir():
@@ -325,6 +331,28 @@ def requirements_problem(values: Sequence[Any]) -> str | None:
             return f"pip requirements such as apache-airflow-providers-http>=5, which {str(text)!r} is not"
         if requirement.name.lower().replace("_", "-") == "apache-airflow" and requirement.specifier:
             return "no version of apache-airflow here: that is airflow_version"
+    return None
+
+
+def autoscale_problem(value: Sequence[Any]) -> str | None:
+    """Return what is expected of an autoscale that is not one; an empty one means none."""
+    if not value:
+        return None
+    sizes = [int(size) for size in value]
+    if len(sizes) == 2 and rules.MOST_SLOTS >= sizes[0] >= sizes[1] >= 1:
+        return None
+    return f"two whole numbers, the most ({rules.MOST_SLOTS} at most) and the fewest (1 at least), such as [16, 2]"
+
+
+def environment_problem(value: Mapping[Any, Any]) -> str | None:
+    """Return what is expected of an environment that the worker cannot have. No value is told: it may be a secret."""
+    for name, text in value.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            return f"names of environment variables (letters, digits and _), which {str(name)!r} is not"
+        if str(name).upper().startswith("AIRFLOW") or name in rules.OWN_ENVIRONMENT:
+            return f"no {name}, which the unit sets itself; settings of Airflow belong into airflow_config"
+        if isinstance(text, bool) or not isinstance(text, str | int | float) or "\n" in str(text):
+            return f"text or a number on one line for {name} (quote true, false and the like)"
     return None
 
 
@@ -851,6 +879,43 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
             )
 
 
+def check_queues(inventory: Inventory) -> Iterator[Finding]:
+    """Every queue that tasks are sent to for certain has a worker: in another one they would wait for ever."""
+    workers = inventory.members(rules.WORKER_GROUP)
+    if not workers or not all(inventory.sound(host, "airflow_worker_queues") for host in workers):
+        return
+    served = {str(queue) for host in workers for queue in host.get("airflow_worker_queues", ["default"])}
+    expected = f"a queue that a worker takes tasks from: {', '.join(sorted(served))}"
+    for host in inventory.members("airflow_scheduler"):
+        config = host.get("airflow_config", {})
+        operators = config.get("operators") if isinstance(config, Mapping) else None
+        queue = str(operators.get("default_queue", "default")) if isinstance(operators, Mapping) else "default"
+        if queue not in served:
+            yield Finding(
+                f"host {host.name}",
+                "airflow_config.operators.default_queue",
+                show(queue),
+                f"{expected}; tasks that name none go there",
+                f"add {queue} to airflow_worker_queues of a worker, or name another queue in "
+                "airflow_config.operators.default_queue",
+            )
+    directories = {
+        str(host.get("airflow_dags_dir", ""))
+        for host in inventory.members("airflow_dag_processor")
+        if str(host.get("airflow_dags_source", "")) == "local" and inventory.sound(host, "airflow_dags_dir")
+    }
+    for directory in sorted(directories - {""}):
+        for use in dag_queues.find(Path(directory)):
+            if use.queue not in served:
+                yield Finding(
+                    f"DAG file {use.file}, line {use.line}",
+                    "queue",
+                    show(use.queue),
+                    expected,
+                    f"add {use.queue} to airflow_worker_queues of a worker, or name another queue there",
+                )
+
+
 def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
     """Every section and option of airflow_config is one that Airflow reads and that no variable of ours is for."""
     seen: dict[str, list[tuple[str, str, str, str]]] = {}
@@ -911,7 +976,7 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
     if seconds is None or delay is None:
         return
     failover = Failover(seconds, delay)
-    tasks = sum(host.number("airflow_worker_concurrency") or 0 for host in inventory.members(rules.WORKER_GROUP))
+    tasks = sum(slots_of(inventory, host) for host in inventory.members(rules.WORKER_GROUP))
     servers = sum(
         (host.number("airflow_api_server_instances") or 1) * (host.number("airflow_api_server_workers") or 1)
         for host in inventory.members("airflow_api_server")
@@ -970,6 +1035,13 @@ def check_memory(inventory: Inventory) -> Iterator[Finding]:
         if stated:
             for problem in memory.problems(host.name, stated, inventory.groups, value):
                 yield Finding(f"host {host.name}", problem.variable, problem.value, problem.expected, problem.remedy)
+
+
+def slots_of(inventory: Inventory, host: Host) -> int:
+    """Return how many tasks a worker runs at the same time; 0 where its variables do not say."""
+    if not inventory.sound(host, "airflow_worker_concurrency", "airflow_worker_autoscale"):
+        return 0
+    return memory.worker_slots(host.number("airflow_worker_concurrency") or 0, host.get("airflow_worker_autoscale", []))
 
 
 def _known(what: str, options: AirflowOptions, right: str | None) -> str:

@@ -218,6 +218,10 @@ _CALENDAR = Matches(
 )
 _HTTP = r"https?://[^\s/]+\S*"
 
+MOST_SLOTS = 1000
+# What the unit of a worker sets, besides all that begins with AIRFLOW.
+OWN_ENVIRONMENT = frozenset({"HOME", "PATH", "PYTHONUNBUFFERED", "XDG_CACHE_HOME"})
+
 RULES: Mapping[str, Between | Matches] = {
     "airflow_address": Matches(_HOST, "a host name or an IP address, without port and scheme"),
     "airflow_admin_email": Matches(r"[^@\s]+@[^@\s]+", "an e-mail address"),
@@ -274,7 +278,7 @@ RULES: Mapping[str, Between | Matches] = {
     ),
     "airflow_visibility_timeout": Between(60, 10 * 365 * 24 * 3600, "(seconds)"),
     "airflow_web_url": Matches(_HTTP, "an http(s) URL"),
-    "airflow_worker_concurrency": Between(1, 1000),
+    "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,
     "airflow_worker_log_port": _PORT,
     "airflow_worker_memory_max": Matches(
@@ -344,6 +348,7 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "celery.flower_host": "airflow_flower_bind",
     "celery.flower_port": "flower_port",
     "celery.result_backend": "airflow_result_backend",
+    "celery.worker_autoscale": "airflow_worker_autoscale",
     "celery.worker_concurrency": "airflow_worker_concurrency",
     "celery_broker_transport_options.visibility_timeout": "airflow_visibility_timeout",
     "core.default_pool_task_slot_count": "airflow_default_pool_slots",

@@ -190,6 +190,7 @@ DEFAULTS: Mapping[str, Any] = {
     "airflow_config": {},
     "airflow_host_control_memory_mb": 0,
     "airflow_host_memory_mb": 0,
+    "airflow_worker_autoscale": [],
     "airflow_worker_concurrency": 16,
     "airflow_worker_memory_max": "",
     "postgres_memory_mb": 0,
@@ -227,6 +228,15 @@ def api_server_processes(host: str, value: Value) -> int:
     return int(value(host, "airflow_api_server_instances")) * int(value(host, "airflow_api_server_workers"))
 
 
+def worker_slots(concurrency: Any, autoscale: Any) -> int:
+    """Return how many tasks a worker runs at the same time, at most.
+
+    :param concurrency: its ``airflow_worker_concurrency``.
+    :param autoscale: its ``airflow_worker_autoscale``, ``[most, fewest]`` or nothing.
+    """
+    return int(autoscale[0] if autoscale else concurrency)
+
+
 def connections(groups: Groups, value: Value) -> dict[str, int]:
     """Return how many connections the clients of each PostgreSQL cluster hold at most, rounded up.
 
@@ -244,7 +254,7 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
             processes = api_server_processes(host, value) if group == "airflow_api_server" else 1
             main += pools * processes * sum(sizes)
     for host in groups.get("airflow_worker", ()):
-        results += int(value(host, "airflow_worker_concurrency")) + 2
+        results += worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale")) + 2
     results += 2 * len(groups.get("airflow_scheduler", ()))
     return {"main": step_up(main), "results": step_up(results)}
 
@@ -255,7 +265,11 @@ def load_of(host: str, groups: Groups, value: Value) -> Load:
     return Load(
         groups=own,
         api_server_processes=api_server_processes(host, value) if "airflow_api_server" in own else 0,
-        slots=int(value(host, "airflow_worker_concurrency")) if "airflow_worker" in own else 0,
+        slots=(
+            worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale"))
+            if "airflow_worker" in own
+            else 0
+        ),
         # Counting them asks every worker's variables.
         connections=connections(groups, value) if "postgres" in own else {},
     )

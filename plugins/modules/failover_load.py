@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_api import (
+    TRANSIENT,
+    Api,
+    Late,
+    Refused,
+    wait,
+)
 
 DOCUMENTATION = r"""
 ---
@@ -118,137 +117,49 @@ state:
 DAG = "failover_load"
 # Celery gives tasks to whoever asks first. So often it may leave out the worker that is to be cut off.
 ATTEMPTS = 5
-TRANSIENT = (OSError, http.client.HTTPException, json.JSONDecodeError)
 
 
-class Refused(Exception):
-    """The API server answered, and refused."""
-
-
-class Late(Exception):
-    """Something did not come true in time."""
-
-
-class Api:
-    """The few requests that a drill makes."""
-
-    def __init__(self, url: str, user: str, password: str, ca_file: str | None) -> None:
-        self._url = url.rstrip("/")
-        self._login = {"username": user, "password": password}
-        self._token = ""
-        tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
-        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls).open
-
-    def _send(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data=data, headers=headers, method=method)
-        with self._open(request, timeout=30) as answer:
-            return json.loads(answer.read() or "null")
-
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request to ``/api/v2<path>``; a token that has run out is renewed once."""
-        for last in (False, True):
-            try:
-                if not self._token:
-                    self._token = self._send("POST", "/auth/token", self._login)["access_token"]
-                return self._send(method, f"/api/v2{path}", body)
-            except urllib.error.HTTPError as error:
-                if error.code == 401 and not last:
-                    self._token = ""
-                elif error.code < 500:
-                    detail = error.read().decode(errors="replace")[:300]
-                    raise Refused(f"{method} {path}: HTTP {error.code}: {detail}") from error
-                else:
-                    raise
-        raise AssertionError("the second try returns or raises")
-
-    def health(self) -> dict[str, str]:
-        """Return the state of each component: the request answers 200 even when one is unhealthy."""
-        return {name: str(part["status"]) for name, part in self._send("GET", "/api/v2/monitor/health").items()}
-
-    def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the load's task instances of a DAG run."""
-        path = f"/dags/{DAG}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances"
-        found: list[dict[str, Any]] = []
-        while True:
-            page = self.call("GET", f"{path}?limit=100&offset={len(found)}")
-            found += page["task_instances"]
-            if not page["task_instances"] or len(found) >= page["total_entries"]:
-                return [task for task in found if task["task_id"] == "load" and task["map_index"] >= 0]
-
-    def run(self, run_id: str) -> str:
-        """Return the state of a DAG run."""
-        return str(self.call("GET", f"/dags/{DAG}/dagRuns/{urllib.parse.quote(run_id)}")["state"])
-
-
-def wait(condition: Callable[[], Any], what: str, seconds: float) -> Any:
-    """Return what the condition returns once it is true; raise Late, with what it said last, when time is over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        seen: object = None
-        try:
-            seen = condition()
-        except TRANSIENT as error:
-            seen_error = str(error)
-        else:
-            if seen:
-                return seen
-            seen_error = ""
-        if time.monotonic() > deadline:
-            raise Late(f"{what}: not within {seconds:g} s{': ' + seen_error if seen_error else ''}")
-        time.sleep(0.5)  # paces the asking; what is waited for is the condition
+def load_tasks(api: Api, run_id: str) -> list[dict[str, Any]]:
+    """Return the load's task instances of a DAG run."""
+    return [task for task in api.tasks(DAG, run_id) if task["task_id"] == "load" and task["map_index"] >= 0]
 
 
 def start(api: Api, tasks: int, seconds: int, worker: str, timeout: float) -> dict[str, Any]:
     """Start the load until some of it runs on the worker."""
 
-    def known() -> Any:
-        try:
-            return api.call("GET", f"/dags/{DAG}")
-        except Refused:
-            return None
-
     def over(run_id: str) -> bool:
-        return api.run(run_id) in ("success", "failed")
+        return api.run(DAG, run_id) in ("success", "failed")
 
-    was_paused = bool(wait(known, f"DAG {DAG} known to Airflow", timeout)["is_paused"])
+    was_paused = bool(wait(lambda: api.known(DAG), f"DAG {DAG} known to Airflow", timeout)["is_paused"])
     if was_paused:
-        api.call("PATCH", f"/dags/{DAG}?update_mask=is_paused", {"is_paused": False})
+        api.pause(DAG, False)
     everywhere: Counter[str] = Counter()
     for _ in range(ATTEMPTS):
-        body = {"logical_date": None, "conf": {"tasks": tasks, "seconds": seconds}}
-        run_id = str(api.call("POST", f"/dags/{DAG}/dagRuns", body)["dag_run_id"])
+        run_id = api.trigger(DAG, {"tasks": tasks, "seconds": seconds})
 
         def running(run_id: str = run_id) -> list[dict[str, Any]] | None:
-            found = [task for task in api.tasks(run_id) if task["state"] == "running"]
+            found = [task for task in load_tasks(api, run_id) if task["state"] == "running"]
             return found if len(found) == tasks else None
 
         try:
             found = wait(running, f"all {tasks} tasks of the load running (are there {tasks} free slots?)", timeout)
         except Late:
-            abandon(api, run_id)
+            api.abandon(DAG, run_id)
             raise
         hit = sorted(int(task["map_index"]) for task in found if task["hostname"] == worker)
         everywhere = Counter(str(task["hostname"]) for task in found)
         if hit:
             return {"run_id": run_id, "hit": hit, "running": dict(everywhere), "was_paused": was_paused}
-        abandon(api, run_id)
+        api.abandon(DAG, run_id)
         wait(partial(over, run_id), f"run {run_id} ended", timeout)
     raise Late(f"none of {ATTEMPTS} runs of {tasks} tasks had one on {worker}; they ran on {sorted(everywhere)}")
-
-
-def abandon(api: Api, run_id: str) -> None:
-    """End a DAG run and its tasks."""
-    path = f"/dags/{DAG}/dagRuns/{urllib.parse.quote(run_id)}"
-    api.call("PATCH", f"{path}?update_mask=state", {"state": "failed"})
 
 
 def elsewhere(api: Api, run_id: str, hit: set[int], worker: str) -> bool:
     """Whether each task that ran on the worker runs on another one, or will not run again."""
     done = {
         int(task["map_index"])
-        for task in api.tasks(run_id)
+        for task in load_tasks(api, run_id)
         if task["state"] in ("success", "failed", "upstream_failed")
         or (task["state"] == "running" and task["hostname"] != worker)
     }
@@ -303,13 +214,13 @@ def main() -> None:
                 result["moved"] = False  # the report says which; the worker must be healed now
         else:
             try:
-                wait(lambda: api.run(run_id) in ("success", "failed"), f"run {run_id} over", timeout)
+                wait(lambda: api.run(DAG, run_id) in ("success", "failed"), f"run {run_id} over", timeout)
             except Late:
-                abandon(api, run_id)
+                api.abandon(DAG, run_id)
                 result["given_up"] = True
-            result["state"] = "given up" if result.get("given_up") else api.run(run_id)
+            result["state"] = "given up" if result.get("given_up") else api.run(DAG, run_id)
             if given["was_paused"]:
-                api.call("PATCH", f"/dags/{DAG}?update_mask=is_paused", {"is_paused": True})
+                api.pause(DAG, True)
     except (Refused, Late, *TRANSIENT) as error:
         module.fail_json(msg=f"{given['url']}: {error}")
     module.exit_json(**result)

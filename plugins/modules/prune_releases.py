@@ -16,7 +16,8 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
-  - Never removes the one that C(<root>/current) points to, nor one that a systemd unit of this host names.
+  - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host
+    names.
 options:
   root:
     description: Directory that holds C(releases) and C(current).
@@ -55,9 +56,9 @@ def to_remove(root: Path, keep: int, units: Path = Path("/etc/systemd/system")) 
         key=lambda path: path.stat().st_ctime,
         reverse=True,
     )
-    current = (root / "current").resolve()
+    kept = {(root / link).resolve() for link in ("current", "previous")}
     named_by_units = "\n".join(unit.read_text() for unit in units.glob("airflow-*.service"))
-    return [path for path in releases[keep:] if path != current and f"{path}/" not in named_by_units]
+    return [path for path in releases[keep:] if path.resolve() not in kept and f"{path}/" not in named_by_units]
 
 
 def main() -> None:

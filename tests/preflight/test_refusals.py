@@ -89,6 +89,24 @@ ROWS = [
         ("host worker1", "airflow_worker and flower", "host of its own", "airflow_allow_worker_on_control_plane: true"),
     ),
     Row(
+        "values",
+        "autoscale the wrong way round",
+        on("worker1", airflow_worker_autoscale=[2, 16]),
+        ("host worker1: airflow_worker_autoscale = [2, 16]", "the most", "such as [16, 2]"),
+    ),
+    Row(
+        "values",
+        "environment that the unit sets itself",
+        on("worker2", airflow_worker_environment={"AIRFLOW_HOME": "/hunter22"}),
+        ("host worker2: airflow_worker_environment = (hidden)", "no AIRFLOW_HOME", "airflow_config"),
+    ),
+    Row(
+        "queues",
+        "no worker for tasks that name no queue",
+        everywhere(airflow_worker_queues=["reports"]),
+        ("airflow_config.operators.default_queue = 'default'", "reports", "airflow_worker_queues of a worker"),
+    ),
+    Row(
         "groups",
         "two databases",
         members("postgres", "control1", "control2"),

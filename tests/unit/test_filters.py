@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import cluster
 
@@ -26,6 +27,19 @@ def test_networks_prefer_ip_addresses_and_drop_duplicates() -> None:
 
 def test_slots_are_added_up_with_the_default_where_none_is_set() -> None:
     assert cluster.worker_slots("abc", HOSTVARS, 16) == 3 + 16 + 16
+
+
+def test_a_worker_that_scales_counts_with_the_most_it_can_have() -> None:
+    hostvars = {"a": {"airflow_worker_concurrency": 4, "airflow_worker_autoscale": [12, 2]}, "b": {}}
+    assert cluster.worker_slots("ab", hostvars, 16) == 12 + 16
+
+
+@pytest.mark.parametrize(
+    ("batch", "left"), [(1, 5 + 3), ("2", 3), (3, 1), (9, 1), ("100%", 1), ("50%", 5 + 3), ("10%", 5 + 3), ("67%", 3)]
+)
+def test_the_slots_that_are_left_hold_for_whichever_batch_is_away(batch: int | str, left: int) -> None:
+    hostvars = {name: {"airflow_worker_concurrency": slots} for name, slots in (("a", 3), ("b", 8), ("c", 5))}
+    assert cluster.slots_without_batch("abc", hostvars, 16, batch) == left
 
 
 def test_api_servers_on_loopback_and_elsewhere() -> None:

@@ -204,6 +204,13 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("backup_full_schedule", ["Sun *-*-* 02:30:00", "daily", "*:0/5"], ["", "-1", "2 o'clock"]),
     ("backup_archive_timeout", [10, 300], [0, 9]),
     ("airflow_housekeeping_log_days", [1, 365], [0]),
+    ("airflow_worker_extra_requirements", [[], ["torch>=2"]], [["a b"], ["apache-airflow==3.3.1"]]),
+    ("airflow_worker_autoscale", [[], [16, 2], [4, 4], ["8", "1"]], [[8], [2, 16], [8, 0], [1001, 1], [8, 4, 2]]),
+    (
+        "airflow_worker_environment",
+        [{}, {"HF_HOME": "/data", "N": 3}],
+        [{"A-B": "x"}, {"AIRFLOW__CORE__FERNET_KEY": "x"}, {"PATH": "/x"}, {"A": True}, {"A": "b\nc"}, {"A": None}],
+    ),
     ("airflow_dags_dir", [str(ROLES)], ["/nonexistent"]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
@@ -326,6 +333,35 @@ def test_a_git_source_needs_its_url() -> None:
     assert {item.variable for item in found} == {"airflow_dags_git_url"}
     git = {"airflow_dags_source": "git", "airflow_dags_git_url": "https://git.example.org/x.git"}
     assert check(inventory(everywhere=git)) == []
+
+
+# --- Queues -----------------------------------------------------------------------------------------------------------
+def test_the_queue_of_tasks_that_name_none_has_a_worker() -> None:
+    found = only(check(inventory(everywhere={"airflow_worker_queues": ["reports", "gpu"]})))
+    assert (found.where, found.variable, found.value) == (
+        "host control1",
+        "airflow_config.operators.default_queue",
+        "'default'",
+    )
+    assert "gpu, reports" in found.expected
+    own = {"airflow_worker_queues": ["gpu"], "airflow_config": {"operators": {"default_queue": "gpu"}}}
+    assert check(inventory(everywhere=own)) == []
+    assert check(inventory({"worker1": {"airflow_worker_queues": ["gpu"]}})) == []
+
+
+def test_a_queue_that_a_dag_names_has_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("XOperator(task_id='a', queue='gpu')\n")
+    local = {"airflow_dags_source": "local", "airflow_dags_dir": str(tmp_path)}
+    found = only(check(inventory(everywhere=local)))
+    assert (found.where, found.value) == ("DAG file a.py, line 1", "'gpu'")
+    assert check(inventory({"worker2": {"airflow_worker_queues": ["gpu"]}}, everywhere=local)) == []
+    assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
+
+
+def test_the_environment_of_tasks_is_never_told() -> None:
+    found = only(check(inventory({"worker1": {"airflow_worker_environment": {"A B": "hunter22"}}})))
+    assert (found.variable, found.value) == ("airflow_worker_environment", "(hidden)")
+    assert "hunter22" not in found.expected + found.remedy
 
 
 # --- airflow_config ---------------------------------------------------------------------------------------------------

@@ -226,8 +226,8 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
     workers = {f"{worker}:{unit}" for worker in cluster.workers for unit in units}
     assert restarted(before, after) == workers | {"control1:airflow-scheduler"}
     for worker in cluster.workers:
-        line = connect(worker).check_output("systemctl show --property=ExecStart --value airflow-worker")
-        assert "default,broken_off" in line
+        line = connect(worker).check_output("systemctl show --property=Environment --value airflow-worker")
+        assert "AIRFLOW_WORKER_QUEUES=default,broken_off" in line.split()
     assert recap.count("failed") == 0
 
 

@@ -4,7 +4,9 @@ Importing Airflow takes seconds, so the whole of it is one process instead of
 one ``airflow`` command a step. Each step first asks the database whether there
 is anything to do, so that a run that was broken off can simply be run again.
 
-Prints one JSON object as its last line: ``{"changed": ["schema", ...]}``.
+Prints one JSON object as its last line: ``{"changed": ["schema", ...], "held": false}``.
+With ``--hold-schema`` nothing is done where the schema of a database in use would have to change: then ``held`` is
+true.
 Secrets come from the environment, never from the command line.
 """
 
@@ -18,6 +20,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# Its tasks must not wait for the pool that everybody else's are in. One is enough, unless one was abandoned.
+CANARY_POOL = ("cluster_canary", 8, "Tasks that an upgrade tries a worker with")
 ADMIN_PASSWORD = "AIRFLOW_CLUSTER_ADMIN_PASSWORD"
 
 
@@ -112,6 +116,21 @@ def pool_step(slots: int) -> Step:
     )
 
 
+def canary_pool_step() -> Step:
+    """The canaries of an upgrade have a pool of their own. A pool that is there keeps the size it has."""
+    name, slots, description = CANARY_POOL
+    return Step(
+        "canary_pool",
+        lambda: _scalar("SELECT 1 FROM slot_pool WHERE pool = :pool", pool=name) is not None,
+        lambda: airflow_cli("pools", "set", name, str(slots), description),
+    )
+
+
+def in_use() -> bool:
+    """Whether the database has a schema of Airflow already, of whatever release."""
+    return _scalar("SELECT to_regclass('alembic_version')") is not None
+
+
 def results_step() -> Step:
     """Celery's result tables exist before workers that start together race to create them."""
     from celery.backends.database.session import ResultModelBase
@@ -132,6 +151,7 @@ def main() -> None:
     """Run the steps that are named on the command line and report what changed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say what would change")
+    parser.add_argument("--hold-schema", action="store_true", help="do nothing where the schema would have to change")
     parser.add_argument("--pool-slots", type=int, help="size of default_pool; left alone when not given")
     parser.add_argument("--only-pool", action="store_true", help="leave everything but the pool alone")
     parser.add_argument("--admin-user", default="admin")
@@ -148,6 +168,7 @@ def main() -> None:
             lambda: permissions_step(arguments.marker, arguments.release),
             lambda: admin_step(arguments.admin_user, arguments.admin_email),
             results_step,
+            canary_pool_step,
         ]
         if arguments.reset_admin_password:
             makers.append(lambda: admin_password_step(arguments.admin_user))
@@ -159,6 +180,9 @@ def main() -> None:
         step = make()
         if step.is_done():
             continue
+        if step.name == "schema" and arguments.hold_schema and not arguments.check and in_use():
+            print(json.dumps({"changed": [], "held": True}))
+            return
         changed.append(step.name)
         if arguments.check:
             # What follows may need tables that only this step would have made.
@@ -166,7 +190,7 @@ def main() -> None:
                 break
             continue
         step.do()
-    print(json.dumps({"changed": changed}))
+    print(json.dumps({"changed": changed, "held": False}))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ TRANSPORT_OPTIONS = {
 }
 # Inodes of which a file system is full with fewer, as it is of blocks with fewer than the megabytes asked for.
 MIN_INODES = 1000
+# There while the worker has not passed its canary after an upgrade: its queues are not this program's business then.
+CANARY = Path("/etc/airflow/worker/canary.env")
 # Full below 1 x the limit, roomy again at 1.25 x: else the worker would come and go with each log line.
 ROOMY = 1.25
 
@@ -310,6 +312,9 @@ class Watchdog:
         """Make the worker consume from all of its queues or from none; return whether it answered."""
         with self.app.connection_for_write() as connection:
             worker = worker_queues.Worker(self.app, self.worker, connection)
+            if wanted and CANARY.exists():
+                # Nobody but the canary opens it.
+                return worker.queues() is not None
             return worker.consume(self.queues if wanted else frozenset(), say) is not None
 
     def run(self) -> None:

@@ -1,0 +1,26 @@
+"""What the upgrade tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(PROJECT / "scripts"))
+
+from cluster_inventory import Cluster  # noqa: E402
+from faults.machines import Machines  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster under test."""
+    return Cluster.read(PROJECT / "molecule/default/inventory", PROJECT / "molecule/upgrade/inventory")
+
+
+@pytest.fixture(scope="session")
+def machines(cluster: Cluster) -> Machines:
+    """Its machines, from outside."""
+    return Machines(cluster)

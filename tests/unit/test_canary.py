@@ -1,0 +1,53 @@
+"""The canary: which worker takes it, and what of its end is good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow_celery_cluster.canary import QUEUE, changes
+from ansible_collections.airflow_celery.cluster.plugins.modules.canary import problem
+
+CLOSED, OPEN = {QUEUE}, {"default"}
+
+
+@pytest.mark.parametrize(
+    ("active", "left"),
+    [
+        ({"a": CLOSED, "b": OPEN}, []),
+        # Another one that is closed, or was left with the queue by a run that was broken off
+        ({"a": CLOSED, "b": CLOSED, "c": OPEN | CLOSED}, [("cancel", "b"), ("cancel", "c")]),
+        ({"a": set(), "b": OPEN}, [("add", "a")]),
+        ({"b": CLOSED}, [("cancel", "b"), ("add", "a")]),
+    ],
+    ids=["as it should be", "others have it", "nothing yet", "silent"],
+)
+def test_one_worker_alone_takes_the_canary(active: dict[str, set[str]], left: list[tuple[str, str]]) -> None:
+    assert changes("a", active, {QUEUE}) == [(f"{what}_consumer", QUEUE, name) for what, name in left]
+
+
+def test_a_worker_is_opened_and_gives_the_canary_up() -> None:
+    queues = {"default", "reports"}
+    assert changes("a", {"a": CLOSED, "b": CLOSED}, queues) == [
+        ("cancel_consumer", QUEUE, "a"),
+        ("add_consumer", "default", "a"),
+        ("add_consumer", "reports", "a"),
+    ]
+    assert changes("a", {"a": queues, "b": CLOSED}, queues) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "release", "said"),
+    [
+        ({"hostname": "w1", "state": "success"}, "3.3.2-b", ""),
+        ({"hostname": "w2", "state": "success"}, "3.3.2-b", "it ran on w2"),
+        ({"hostname": "w1", "state": "success"}, "3.3.1-a", "expected 3.3.2-b"),
+        ({"hostname": "w1", "state": "failed"}, None, "it ended as failed"),
+        ({"hostname": "", "state": "failed"}, None, "it ended as failed"),
+    ],
+)
+def test_a_canary_comes_back_from_the_right_worker_with_the_right_release(
+    task: dict[str, Any], release: str | None, said: str
+) -> None:
+    found = problem(task, release, "w1", "3.3.2-b")
+    assert (said in found) if said else found == ""
