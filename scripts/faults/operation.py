@@ -55,18 +55,20 @@ class Playbooks:
     """Runs playbooks on a cluster.
 
     :param logs: directory for what they say.
+    :param always: options that every run gets.
     """
 
-    def __init__(self, cluster: Cluster, logs: Path) -> None:
+    def __init__(self, cluster: Cluster, logs: Path, *always: str) -> None:
         self.cluster = cluster
         self._logs = logs
+        self._always = always
 
     def start(self, book: str, *options: str) -> tuple[subprocess.Popen[bytes], Path]:
         """Start a playbook; return its process, which leads a session, and the file of what it says."""
         log = self._logs / f"{len(list(self._logs.iterdir()))}-{Path(book).stem}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [ansible_program("ansible-playbook"), *self.cluster.options, book, *options],
+                [ansible_program("ansible-playbook"), *self.cluster.options, book, *self._always, *options],
                 cwd=PROJECT,
                 env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"},
                 stdout=output,
@@ -79,7 +81,7 @@ class Playbooks:
     def run(self, book: str, *options: str) -> Done:
         """Run a playbook to its end."""
         process, log = self.start(book, *options)
-        return Done(process.wait(timeout=1800), log.read_text())
+        return Done(process.wait(timeout=2400), log.read_text())
 
     def kill_at(self, said: str, book: str, *options: str) -> None:
         """Kill a playbook, without any chance to say good-bye, when it has said something."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from cluster_inventory import Cluster
-from conftest import Playbooks
 from faults.machines import Machines
+from faults.operation import Playbooks
 
 REPOSITORY = "/var/lib/pgbackrest"
 LAST = "/var/lib/airflow/backup/last.json"
@@ -36,7 +36,7 @@ def made(cluster: Cluster, playbooks: Playbooks) -> str:
     """What backup.yml said about a full backup."""
     machines, control = Machines(cluster), cluster.first("airflow_scheduler")
     machines.run(control, "airflow", "variables", "set", "backup_probe", PROBE)
-    return playbooks.run("playbooks/backup.yml", "-e", "kind=full")
+    return playbooks.run("playbooks/backup.yml", "-e", "kind=full").must_succeed().output
 
 
 def test_a_backup_is_verified_by_restoring_it(cluster: Cluster, made: str) -> None:
@@ -52,8 +52,8 @@ def test_a_backup_is_verified_by_restoring_it(cluster: Cluster, made: str) -> No
     ]
 
 
-def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, playbooks: Playbooks, made: str) -> None:
-    latest = playbooks.copy / "latest"
+def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, copy: Path, made: str) -> None:
+    latest = copy / "latest"
     assert json.loads((latest / "backup.json").read_text())["label"] == last(cluster)["label"]
     assert (latest / "dags/get_stocks_dag.py").is_file()
     files = [path for path in (latest / "repository").rglob("*") if path.is_file()]
@@ -64,21 +64,19 @@ def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, playbooks: P
 
 
 def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
-    cluster: Cluster, playbooks: Playbooks, made: str
+    cluster: Cluster, playbooks: Playbooks, copy: Path, made: str
 ) -> None:
     before = last(cluster)
-    playbooks.run("playbooks/backup.yml")
+    playbooks.run("playbooks/backup.yml").must_succeed()
     after = last(cluster)
     assert after["kind"] == "diff"
     assert after["size_bytes"] < before["size_bytes"]
-    assert len([path for path in playbooks.copy.iterdir() if not path.is_symlink()]) == 1
+    assert len([path for path in copy.iterdir() if not path.is_symlink()]) == 1
 
 
 def test_bad_parameters_are_refused_before_anything_is_touched(cluster: Cluster, playbooks: Playbooks) -> None:
     before = last(cluster)
-    assert "Expected: full, or diff" in " ".join(
-        playbooks.run("playbooks/backup.yml", "-e", "kind=half", fails=True).split()
-    )
+    playbooks.run("playbooks/backup.yml", "-e", "kind=half").must_fail("Expected: full, or diff")
     assert last(cluster) == before
 
 

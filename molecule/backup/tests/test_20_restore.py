@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow_client import AirflowClient, wait_for
 from cluster_inventory import Cluster
-from conftest import Playbooks
 from faults import ledger
 from faults.harness import DAG, TRANSIENT
 from faults.machines import Machines
+from faults.operation import Playbooks
 
 SHOWN = "not a secret of the cluster itself"
 
@@ -58,7 +59,7 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     """A mistake, and the return to the moment before it, with tasks under way: the runs by what they are about."""
     machines, control = Machines(cluster), cluster.first("airflow_scheduler")
     client = cluster.client()
-    playbooks.run("playbooks/backup.yml")
+    playbooks.run("playbooks/backup.yml").must_succeed()
     machines.run(control, "airflow", "variables", "set", "before", SHOWN)
     runs = {"done": run_of(client, 2, 1)}
     assert finished(cluster, runs["done"]) == "success"
@@ -67,13 +68,12 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     moment = machines.run(cluster.first("postgres"), "date", "--utc", "+%FT%T.%6N").strip()
     machines.run(control, "airflow", "variables", "delete", "before")
     machines.run(control, "airflow", "variables", "set", "after", SHOWN)
-    said = playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}", fails=True)
-    assert "Nothing was touched" in " ".join(said.split())
+    playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}").must_fail("Nothing was touched")
     assert variable(cluster, "after") == SHOWN
     # The controller dies when the old database is gone; the same command again mends it.
     restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
-    playbooks.kill_at("Restore | Replace the database", *restore)
-    playbooks.run(*restore)
+    playbooks.kill_at(r"Restore \| Replace the database", *restore)
+    playbooks.run(*restore).must_succeed()
     return runs
 
 
@@ -95,15 +95,14 @@ def test_a_moment_that_no_backup_has_is_refused(
     cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str], moment: str
 ) -> None:
     variables = json.dumps({"restore_to": moment, "confirm": True})
-    said = " ".join(playbooks.run("playbooks/restore.yml", "-e", variables, fails=True).split())
-    assert "The restore is refused" in said
+    said = playbooks.run("playbooks/restore.yml", "-e", variables).must_fail("The restore is refused").text
     assert "Nothing was touched" in said
     healthy(cluster)
 
 
 # --- On a new machine -------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def destroyed(cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str]) -> dict[str, Any]:
+def destroyed(cluster: Cluster, playbooks: Playbooks, copy: Path, in_place: dict[str, str]) -> dict[str, Any]:
     """A control node that is gone and came back: what there was before."""
     machines, control = Machines(cluster), cluster.first("postgres")
     client = cluster.client()
@@ -117,9 +116,11 @@ def destroyed(cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str]) 
     runs["running"] = run_of(client, slots + 4, 180)
     wait_for(lambda: len(executions(cluster, runs["running"])) == slots, what=f"{slots} tasks", seconds=120)
     history = {run.run_id: run.state for run in client.runs(DAG)}
-    playbooks.run("playbooks/backup.yml")
-    playbooks.run("playbooks/local_machines.yml", "-e", "local_machines_state=absent", "--limit", control)
-    playbooks.run("playbooks/local_machines.yml", "--limit", control)
+    playbooks.run("playbooks/backup.yml").must_succeed()
+    playbooks.run(
+        "playbooks/local_machines.yml", "-e", "local_machines_state=absent", "--limit", control
+    ).must_succeed()
+    playbooks.run("playbooks/local_machines.yml", "--limit", control).must_succeed()
     machines.wait_until_up(control)
     assert (
         machines.run(control, "sh", "-c", "ls -d /etc/postgresql /etc/airflow /opt/airflow 2>&1 || true").count(
@@ -127,11 +128,10 @@ def destroyed(cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str]) 
         )
         == 3
     )
-    said = " ".join(playbooks.run("playbooks/restore.yml", fails=True).split())
-    assert "Nothing was touched" in said
-    assert f"{playbooks.copy}/latest" in said
-    playbooks.kill_at("Bring | Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
-    playbooks.run("playbooks/restore.yml", "-e", "confirm=yes")
+    said = playbooks.run("playbooks/restore.yml").must_fail("Nothing was touched").text
+    assert f"{copy}/latest" in said
+    playbooks.kill_at(r"Bring \| Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
+    playbooks.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
     return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
 
 
@@ -158,22 +158,23 @@ def test_what_ran_and_what_was_queued_comes_to_its_end(cluster: Cluster, destroy
     assert ledger.lost(found, [f"load[{number}]" for number in range(destroyed["slots"] + 4)]) == []
 
 
-def test_new_runs_run_and_backups_go_on(cluster: Cluster, playbooks: Playbooks, destroyed: dict[str, Any]) -> None:
+def test_new_runs_run_and_backups_go_on(
+    cluster: Cluster, playbooks: Playbooks, copy: Path, destroyed: dict[str, Any]
+) -> None:
     run_id = run_of(cluster.client(), 4, 1)
     assert finished(cluster, run_id) == "success"
-    playbooks.run("playbooks/backup.yml", "-e", "kind=full")
-    found = json.loads((playbooks.copy / "latest/backup.json").read_text())
+    playbooks.run("playbooks/backup.yml", "-e", "kind=full").must_succeed()
+    found = json.loads((copy / "latest/backup.json").read_text())
     assert (found["kind"], found["verified"]) == ("full", True)
 
 
 def test_a_copy_of_another_database_is_not_overwritten(
-    cluster: Cluster, playbooks: Playbooks, destroyed: dict[str, Any]
+    cluster: Cluster, playbooks: Playbooks, copy: Path, destroyed: dict[str, Any]
 ) -> None:
-    record = playbooks.copy / "latest/backup.json"
+    record = copy / "latest/backup.json"
     whole = record.read_text()
     record.write_text(json.dumps(json.loads(whole) | {"system_id": "1"}))
     try:
-        said = " ".join(playbooks.run("playbooks/backup.yml", fails=True).split())
-        assert "a copy of another database's backups, and stays" in said
+        playbooks.run("playbooks/backup.yml").must_fail("a copy of another database's backups, and stays")
     finally:
         record.write_text(whole)
