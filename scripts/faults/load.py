@@ -25,6 +25,7 @@ class Load:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.runs: dict[str, str] = {}
+        self._errors: list[Exception] = []
         self._threads = [threading.Thread(target=self._work, name=f"load {number}") for number in (1, 2)]
 
     def __enter__(self) -> Load:
@@ -36,11 +37,17 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        if self._errors:
+            raise ExceptionGroup("The load has not gone on", self._errors)
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            run_id = self._patiently(lambda client: client.trigger(DAG, LOAD))
-            self.runs[run_id] = self._patiently(partial(self._end_of, run_id))
+        try:
+            while not self._stop.is_set():
+                run_id = self._patiently(lambda client: client.trigger(DAG, LOAD))
+                self.runs[run_id] = self._patiently(partial(self._end_of, run_id))
+        except Exception as error:
+            # It is told by the one who waits for the load.
+            self._errors.append(error)
 
     @staticmethod
     def _end_of(run_id: str, client: AirflowClient) -> str | None:
@@ -54,7 +61,8 @@ class Load:
             try:
                 return ask(self._scene.client)
             except ApiError as error:
-                if error.status == 401:
+                # The old password, the old token
+                if error.status in (401, 403):
                     with self._lock:
                         self._scene.client = Cluster.read(*self._inventories).client()
                 raise
