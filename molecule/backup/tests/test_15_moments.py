@@ -13,6 +13,8 @@ import pytest
 from cluster_inventory import Cluster
 from faults.machines import Machines
 
+pytestmark = pytest.mark.long
+
 ROOT = "/var/tmp/moments"
 
 

@@ -15,6 +15,8 @@ from faults.harness import DAG, TRANSIENT
 from faults.machines import Machines
 from faults.operation import Playbooks
 
+pytestmark = pytest.mark.long
+
 SHOWN = "not a secret of the cluster itself"
 
 

@@ -111,6 +111,7 @@ def test_a_drained_worker_takes_no_task_and_stays_so(
     assert problems(machines, cluster.workers, load.runs) == []
 
 
+@pytest.mark.long
 def test_a_setting_that_was_changed_meanwhile_counts_after_the_drain(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, worker: str
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_task_that_does_not_end_puts_the_worker_back(
     assert ledger.interrupted(found) == []
 
 
+@pytest.mark.long
 def test_force_hands_over_what_does_not_end(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:
@@ -151,6 +153,7 @@ def test_force_hands_over_what_does_not_end(
     assert {one.host for one in found if one.task in here and one.ended} == set(cluster.workers) - {worker}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("then", [DRAIN, UNDRAIN], ids=["gone on with", "taken back"])
 def test_a_drain_whose_controller_is_killed(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str, then: str
@@ -172,6 +175,7 @@ def test_a_drain_whose_controller_is_killed(
     assert {one.task for one in executions(machines, cluster, run_id) if one.host == worker} >= here
 
 
+@pytest.mark.long
 def test_a_worker_that_crashes_while_it_is_drained_stays_down(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:

@@ -13,6 +13,8 @@ from faults.machines import Machines
 from faults.operation import Playbooks, problems
 from test_10_drain import MARKER, active, marker
 
+pytestmark = pytest.mark.long
+
 PATCH = "playbooks/patch.yml"
 
 

@@ -15,6 +15,8 @@ from faults.load import Load
 from faults.machines import Machines
 from faults.operation import Done, Playbooks, problems
 
+pytestmark = pytest.mark.long
+
 REMOVE = "playbooks/remove_worker.yml"
 # Whatever the deployment brings to a worker, and the firewall's table
 LEFT = """

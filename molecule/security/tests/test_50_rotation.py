@@ -19,6 +19,8 @@ from faults.harness import DAG
 from faults.load import LOAD, Load
 from faults.machines import Machines
 
+pytestmark = pytest.mark.long
+
 SHOWN = "not a secret of the cluster itself"
 
 

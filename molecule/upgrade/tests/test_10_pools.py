@@ -9,6 +9,8 @@ from airflow_client import wait_for
 from cluster_inventory import Cluster
 from faults.machines import Machines
 
+pytestmark = pytest.mark.long
+
 POOL = "worker2"
 SECRET = 'not for $everybody"s eyes'
 

@@ -14,6 +14,8 @@ from faults.machines import Machines
 from faults.operation import Playbooks, problems
 from test_10_pools import queues, release
 
+pytestmark = pytest.mark.long
+
 OLD, NEW = "3.3.0", "3.3.2"
 UPGRADE, ROLLBACK = "playbooks/upgrade.yml", "playbooks/rollback.yml"
 STATE = "/var/lib/airflow/upgrade.json"
