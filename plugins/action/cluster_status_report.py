@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
                 "max_disk_percent": {"type": "float", "default": defaults.disk_percent},
                 "min_certificate_days": {"type": "float", "default": defaults.certificate_days},
                 "max_clock_offset": {"type": "float", "default": defaults.clock_offset},
+                "max_backup_days": {"type": "float", "default": defaults.backup_days},
             }
         )
         variables = task_vars or {}
@@ -42,7 +43,12 @@ class ActionModule(ActionBase):
             hosts=[host_of(name, hostvars[name], addresses([name], hostvars)[0], groups) for name in names],
             probe=probe,
             probe_error=error,
-            limits=Limits(given["max_disk_percent"], given["min_certificate_days"], given["max_clock_offset"]),
+            limits=Limits(
+                given["max_disk_percent"],
+                given["min_certificate_days"],
+                given["max_clock_offset"],
+                given["max_backup_days"],
+            ),
         )
         machine = json.dumps(status_report.document(cluster))
         printed = machine if given["output"] == "json" else status_report.text(cluster)
@@ -65,6 +71,11 @@ def host_of(name: str, variables: Mapping[str, Any], address: str, groups: Mappi
         name=name,
         address=address,
         groups=sorted(group for group, members in groups.items() if name in members),
+        pools=sorted(
+            group
+            for group, members in groups.items()
+            if name in members and group != "airflow_worker" and {*members} <= {*groups["airflow_worker"]}
+        ),
         status=status,
         error="" if status else why(answer),
         clock={key: clock[key] for key in ("offset", "uncertainty")} if "offset" in clock else None,

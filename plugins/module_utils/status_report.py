@@ -36,11 +36,13 @@ class Limits:
     :param disk_percent: used share of a file system, 0 to 100.
     :param certificate_days: days that a certificate must still be valid.
     :param clock_offset: seconds between a host's clock and the controller's.
+    :param backup_days: days since the end of the last backup.
     """
 
     disk_percent: float = 90
     certificate_days: float = 14
     clock_offset: float = 5
+    backup_days: float = 2
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Host:
     :param name: inventory name.
     :param address: how the other hosts reach it; Airflow's ``hostname`` of its tasks and jobs.
     :param groups: inventory groups that it is in.
+    :param pools: those of them that have nothing but workers in them.
     :param status: what the module ``cluster_status`` returned; None where it did not.
     :param error: why there is no status.
     :param clock: ``offset`` and ``uncertainty`` in seconds; None where it was not measured.
@@ -63,6 +66,7 @@ class Host:
     error: str = ""
     clock: Mapping[str, float] | None = None
     drift: Sequence[str] | None = None
+    pools: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,11 @@ def _drift(host: Host) -> list[str]:
     return [*stale, *reload, *(f"site.yml would change it: {task}" for task in host.drift or ())]
 
 
+def _drained(host: Host) -> Mapping[str, str] | None:
+    """Return since when, by what and why its worker is drained; None when it is not."""
+    return (host.status or {}).get("drained")
+
+
 def _unit_reasons(host: Host, now: float) -> list[str]:
     units = (host.status or {}).get("units", ())
     found = []
@@ -132,6 +141,8 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
         name = unit["name"].removesuffix(".service")
         if unit["state"] == "inactive" and not unit["enabled"]:
             continue  # a step that has run, or what a timer starts
+        if _drained(host) and name in ("airflow-worker", "airflow-worker-watchdog"):
+            continue
         if unit["state"] not in ("active", "reloading"):
             why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
             found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
@@ -167,8 +178,12 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
     if "airflow" in host.groups and not status["release"]:
         found.append("no release of the runtime is current")
     backup = status["backup"]
-    if backup is not None and not backup.get("ok", True):
-        found.append("the last backup failed")
+    if backup is not None and not backup["ok"]:
+        found.append("the last backup failed, or its verification did")
+    elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
+        found.append(f"the last backup is {span(now - backup['time'])} old")
+    if status["closed"]:
+        found.append("its worker has not passed its canary after an upgrade, and takes no tasks")
     return found + [f"drift: {difference}" for difference in _drift(host)]
 
 
@@ -208,7 +223,12 @@ def _worker_reasons(cluster: Cluster) -> list[str]:
     if answered is None:
         return []
     wanted = {f"celery@{host.name}": host.name for host in cluster.hosts if "airflow_worker" in host.groups}
-    found = [f"{host}: the Celery worker does not answer" for name, host in wanted.items() if name not in answered]
+    silent = {host.name for host in cluster.hosts if _drained(host)}
+    found = [
+        f"{host}: the Celery worker does not answer"
+        for name, host in wanted.items()
+        if name not in answered and host not in silent
+    ]
     # A worker that was removed only half takes tasks that nobody expects there.
     found += [
         f"cluster: {name} answers, and no host in group airflow_worker is it"
@@ -284,7 +304,9 @@ def _host_row(host: Host, cluster: Cluster) -> list[str]:
         str(len(drift)) if drift or host.drift is not None else "0 (no --check)",
         "none"
         if backup is None
-        else f"{backup.get('label', '')} {moment(backup['time']) if 'time' in backup else ''}".strip(),
+        else f"{backup['kind']} {span(cluster.now - backup['time'])} ago"
+        if backup["ok"]
+        else "FAILED",
     ]
 
 
@@ -308,17 +330,24 @@ def _worker_rows(cluster: Cluster) -> list[list[str]]:
     database = cluster.part("database")
     names = {f"celery@{host.name}": host for host in cluster.hosts if "airflow_worker" in host.groups}
     rows = []
-    for name in [*names, *sorted({*(answered or {})} - {*names})]:
+    # One pool below the other
+    ours = sorted(names, key=lambda name: list(names[name].pools))
+    for name in [*ours, *sorted({*(answered or {})} - {*names})]:
         worker = (answered or {}).get(name)
         running = (
             "?" if database is None else str(database["running"].get(names[name].address, 0)) if name in names else "-"
         )
+        drain = _drained(names[name]) if name in names else None
+        told = f"none: drained since {drain['since']} by {drain['by']}" if drain else ""
+        told += f" ({drain['why']})" if drain and drain["why"] else ""
+        pools = ", ".join(names[name].pools) or "-" if name in names else "-"
         if worker is None:
-            rows.append([name, "?" if answered is None else "NO ANSWER", "-", running, "-"])
+            health = "drained" if drain else "?" if answered is None else "NO ANSWER"
+            rows.append([name, pools, health, "-", running, told or "-"])
             continue
         taken, slots = (("?" if value is None else str(value)) for value in (worker["active"], worker["concurrency"]))
-        queues = "?" if worker["queues"] is None else ", ".join(worker["queues"]) or "none: it takes no tasks"
-        rows.append([name, "ok", f"{taken} of {slots}", running, queues])
+        queues = "?" if worker["queues"] is None else ", ".join(worker["queues"]) or told or "none: it takes no tasks"
+        rows.append([name, pools, "draining" if drain else "ok", f"{taken} of {slots}", running, queues])
     return rows
 
 
@@ -342,7 +371,9 @@ def text(cluster: Cluster) -> str:
     lines = table(head, [_host_row(host, cluster) for host in cluster.hosts])
     units, workers, queues = _unit_rows(cluster), _worker_rows(cluster), _queue_rows(cluster)
     lines += ["", *table(("machine", "unit", "state", "since", "restarts", "memory"), units)] if units else []
-    lines += ["", *table(("worker", "health", "slots used", "running tasks", "queues"), workers)] if workers else []
+    lines += (
+        ["", *table(("worker", "pool", "health", "slots used", "running tasks", "queues"), workers)] if workers else []
+    )
     lines += ["", *table(("queue", "messages", "queued tasks", "oldest"), queues)] if queues else []
     database = cluster.part("database")
     if database is not None:
@@ -374,6 +405,7 @@ def document(cluster: Cluster) -> dict[str, Any]:
                 "healthy": not host_reasons(host, cluster.now, cluster.limits),
                 "address": host.address,
                 "groups": list(host.groups),
+                "pools": list(host.pools),
                 "error": host.error,
                 "status": host.status,
                 "clock": host.clock,

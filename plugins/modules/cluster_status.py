@@ -37,8 +37,9 @@ RETURN = r"""
 status:
   description: >-
     C(debian), C(release), C(units), C(disks) (path to C(total) and C(free) bytes), C(certificates) (path to the
-    expiry in seconds since the epoch, None where it can't be read), C(backup) (what the last one wrote of itself,
-    None for none), C(time).
+    expiry in seconds since the epoch, None where it can't be read), C(backup) (C(time), C(label), C(kind) and C(ok)
+    of the last one; None for none), C(drained) (C(since), C(by) and C(why) of the worker's drain; None for none),
+    C(closed) (whether the worker waits for its canary), C(time).
   returned: success
   type: dict
 """
@@ -62,8 +63,9 @@ CURRENT = "/opt/airflow/current"
 DISKS = ("/", "/var/lib/airflow")
 CERTIFICATES = "/etc/airflow/tls/*.pem"
 BACKUP = "/var/lib/airflow/backup/last.json"
-# What the last backup may tell of itself; anything else in its file stays on the host.
-BACKUP_KEYS = ("time", "label", "ok")
+# There while a worker is drained, with who did it and why; and while it has not passed its canary after an upgrade.
+DRAINED = "/etc/airflow/worker/drained"
+CANARY = "/etc/airflow/worker/canary.env"
 
 
 def blocks(shown: str) -> list[dict[str, list[str]]]:
@@ -149,15 +151,33 @@ def expiry(printed: str) -> int | None:
 
 
 def last_backup(path: str) -> dict[str, Any] | None:
-    """Return what the last backup wrote of itself; None for none. The one place that knows where that stands."""
+    """Return end (seconds since the epoch), label, kind and success of the last backup; None for none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+        return {
+            "time": datetime.fromisoformat(told["when"]).timestamp(),
+            "label": str(told["label"]),
+            "kind": str(told["kind"]),
+            "ok": told["verified"] is True,
+        }
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"ok": False}
+
+
+def drained(path: str) -> dict[str, str] | None:
+    """Return since when, by what and why the worker is drained; None when it is not."""
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        return {"ok": False}
-    return {key: told[key] for key in BACKUP_KEYS if key in told} if isinstance(told, dict) else {"ok": False}
+        told = None
+    told = told if isinstance(told, dict) else {}
+    return {key: str(told.get(key, "")) for key in ("since", "by", "why")}
 
 
 def debian(path: str = "/etc/debian_version") -> str:
@@ -194,6 +214,8 @@ def main() -> None:
         "disks": {path: found for path in DISKS if (found := disk(path)) is not None},
         "certificates": certificates,
         "backup": last_backup(BACKUP),
+        "drained": drained(DRAINED),
+        "closed": os.path.exists(CANARY),
     }
     module.exit_json(changed=False, status=status)
 

@@ -34,6 +34,10 @@ options:
     description: Seconds that a host's clock may be off the controller's.
     type: float
     default: 5
+  max_backup_days:
+    description: Days since the end of the last backup from which on its host is unhealthy.
+    type: float
+    default: 2
 attributes:
   action:
     support: full

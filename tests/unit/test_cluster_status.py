@@ -83,10 +83,24 @@ def test_the_expiry_of_a_certificate() -> None:
 def test_the_last_backup_tells_no_more_than_it_may(tmp_path: Path) -> None:
     path = tmp_path / "last.json"
     assert cluster_status.last_backup(str(path)) is None
-    path.write_text(json.dumps({"time": 1.5, "ok": True, "label": "20261122F", "password": "hunter2"}))
-    assert cluster_status.last_backup(str(path)) == {"time": 1.5, "ok": True, "label": "20261122F"}
+    told = {"when": "2026-11-22T20:49:14+00:00", "label": "20261122F", "kind": "full", "verified": True}
+    path.write_text(json.dumps(told | {"password": "hunter2"}))
+    expected = {"time": 1795380554.0, "label": "20261122F", "kind": "full", "ok": True}
+    assert cluster_status.last_backup(str(path)) == expected
+    path.write_text(json.dumps(told | {"verified": False}))
+    assert cluster_status.last_backup(str(path)) == expected | {"ok": False}
     path.write_text("{half a li")
     assert cluster_status.last_backup(str(path)) == {"ok": False}
+
+
+def test_a_drain_says_who_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "drained"
+    assert cluster_status.drained(str(path)) is None
+    path.write_text(json.dumps({"since": "2026-11-22T20:49:14Z", "by": "patch", "why": "updates"}))
+    assert cluster_status.drained(str(path)) == {"since": "2026-11-22T20:49:14Z", "by": "patch", "why": "updates"}
+    # Whoever made it by hand has drained the worker as well.
+    path.write_text("")
+    assert cluster_status.drained(str(path)) == {"since": "", "by": "", "why": ""}
 
 
 def test_drift_names_task_and_paths_and_no_content() -> None:

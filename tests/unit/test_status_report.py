@@ -41,6 +41,8 @@ def status(*units: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "disks": {"/": {"total": 100 * 2**30, "free": 60 * 2**30}},
         "certificates": {"/etc/airflow/tls/ca.pem": NOW + 300 * DAY},
         "backup": None,
+        "drained": None,
+        "closed": False,
     } | changes
 
 
@@ -131,7 +133,9 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
         ({"certificates": {"/c": NOW - 1}}, "worker2: certificate /c has expired on 2026-11-22 20:49:13 UTC"),
         ({"certificates": {"/c": None}}, "worker2: certificate /c can't be read"),
         ({"release": ""}, "worker2: no release of the runtime is current"),
-        ({"backup": {"ok": False}}, "worker2: the last backup failed"),
+        ({"backup": {"ok": False}}, "worker2: the last backup failed, or its verification did"),
+        ({"backup": {"ok": True, "kind": "diff", "time": NOW - 3 * DAY}}, "worker2: the last backup is 3 d old"),
+        ({"closed": True}, "worker2: its worker has not passed its canary after an upgrade, and takes no tasks"),
         (
             {"release": "3.2.1-ba9876543210"},
             "cluster: different Airflow versions: 3.2.1 on worker2; 3.3.2 on control1, worker1",
@@ -140,6 +144,22 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
 )
 def test_what_makes_a_host_unhealthy(changes: dict[str, Any], reason: str) -> None:
     assert reasons(cluster(worker("worker2", "10.0.0.3", **changes))) == [reason]
+
+
+def test_a_drained_worker_is_no_reason_and_says_since_when_and_why() -> None:
+    drained = {"since": "2026-11-22T20:00:00Z", "by": "drain_worker", "why": "a new disk"}
+    host = worker("worker2", "10.0.0.3", unit("airflow-worker", state="inactive", sub="dead"), drained=drained)
+    answered = {"celery@worker1": PROBE["workers"]["celery@worker1"]}
+    found = cluster(replace(host, pools=["reports"]), workers=answered)
+    assert reasons(found) == []
+    [row] = [
+        line.split(None, 5) for line in status_report.text(found).splitlines() if line.startswith("celery@worker2")
+    ]
+    assert row[1:3] == ["reports", "drained"]
+    assert row[5] == "none: drained since 2026-11-22T20:00:00Z by drain_worker (a new disk)"
+    # While its last tasks end, it answers.
+    ending = {**PROBE["workers"], "celery@worker2": {"concurrency": 4, "active": 1, "queues": []}}
+    assert "draining" in status_report.text(cluster(host, workers=ending))
 
 
 def test_limits_can_be_moved() -> None:
@@ -209,7 +229,7 @@ def test_the_text_fits_and_says_what_it_must() -> None:
     assert "queue-39" in "".join(line.strip() for line in lines)
     shown = status_report.text(cluster())
     row = next(line for line in shown.splitlines() if line.startswith("celery@worker1"))
-    assert row.split() == ["celery@worker1", "ok", "3", "of", "4", "3", "default"]
+    assert row.split() == ["celery@worker1", "-", "ok", "3", "of", "4", "3", "default"]
     row = next(line for line in shown.splitlines() if line.startswith("default"))
     assert row.split() == ["default", "1", "2", "75", "s"]
     assert "of-the-past" not in shown
