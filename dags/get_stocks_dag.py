@@ -78,7 +78,9 @@ def get_stocks() -> None:
     @task(map_index_template="{{ task.op_kwargs['ticker'] }}")
     def fetch_history(ticker: str) -> dict[str, Any]:
         """Write one ticker's price history up to the day of this run."""
-        day = get_current_context()["logical_date"].astimezone(EXCHANGE_TIME).date()
+        context = get_current_context()
+        # A run that somebody has triggered may have no logical date.
+        day = (context.get("logical_date") or context["dag_run"].run_after).astimezone(EXCHANGE_TIME).date()
         try:
             prices = fetch(SOURCES[SOURCE](), ticker, day, int(setting("days", "30")))
         except MarketClosed as closed:
