@@ -40,15 +40,15 @@ unit: setup ## Run the tests that need no machine
 	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
 
 molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, all)
-	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default failover security)
+	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),default security failover)
 
-test: lint unit ## Run every check and every Molecule scenario, on Debian 12 what may differ there
-	scripts/molecule 13 default failover security
-	PYTEST_ADDOPTS="-m 'not same_everywhere'" scripts/molecule 12
+test: lint unit ## Run every check and the scenarios, without the long operations; on Debian 12 what may differ there
+	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security failover
+	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12
 
-test-all: lint unit ## Run every check and every Molecule scenario on both releases of Debian (two hours)
-	scripts/molecule 13 default failover security
-	scripts/molecule 12 default failover security
+test-all: lint unit ## Run every check and every Molecule scenario on both releases of Debian (three hours)
+	scripts/molecule 13 default security failover
+	scripts/molecule 12 default security failover
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
 faults compare: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule-$(MOLECULE_DEBIAN)

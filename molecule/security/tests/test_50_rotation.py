@@ -21,6 +21,8 @@ from faults import ledger
 from faults.harness import DAG, TRANSIENT, Scene
 from faults.machines import Machines
 
+pytestmark = pytest.mark.long
+
 # Two runs of it at any time keep tasks running all the while.
 LOAD = {"tasks": 4, "seconds": 10}
 SHOWN = "not a secret of the cluster itself"
