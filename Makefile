@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
 FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
-SCENARIOS := default failover security operations scale backup
+SCENARIOS := default security operations scale backup failover
 
 .PHONY: help setup machines demo status drill destroy lint unit molecule test test-all faults compare docs lock
 
@@ -48,7 +48,7 @@ molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 
 
 # An upgrade begins with an older Airflow, so it has machines of its own.
 test: lint unit ## Run every check and the scenarios, without the long operations; on Debian 12 what may differ there
-	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default failover security operations backup
+	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security operations backup failover
 	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12
 
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (five hours)

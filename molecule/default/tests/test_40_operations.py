@@ -134,6 +134,7 @@ def go(cluster: Cluster, connect: Connect) -> Iterator[Callable[[], None]]:
         connect(worker).check_output("rm -f /run/release-check-go")
 
 
+@pytest.mark.long
 def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     cluster: Cluster,
     play: Play,
@@ -293,6 +294,7 @@ from_git()
 """
 
 
+@pytest.mark.long
 def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowClient) -> None:
     control = connect("control1")
     control.check_output("apt-get install --yes --quiet git")
@@ -324,6 +326,7 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
     assert f"/{commit}/" in client.result("from_git", task)
 
 
+@pytest.mark.long
 def test_the_inventory_alone_brings_the_cluster_back(
     larger: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:
