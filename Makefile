@@ -56,6 +56,7 @@ test-all: lint unit ## Run every check and every scenario on both releases of De
 	scripts/molecule 13 upgrade
 	scripts/molecule 12 $(SCENARIOS)
 	scripts/molecule 12 upgrade
+	$(BIN)/python scripts/test_summary.py artifacts/*.xml --page docs/test-all.md
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
 faults compare: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule-$(MOLECULE_DEBIAN)
