@@ -12,8 +12,8 @@ from cluster_inventory import Cluster
 from faults.harness import DAG, TRANSIENT, Scene
 from faults.machines import Machines
 
-# Two runs of it at any time keep tasks running all the while.
-LOAD = {"tasks": 4, "seconds": 10}
+# Two runs of it at any time keep tasks running all the while. A task's start costs seconds of CPU: shorter ones would measure that.
+LOAD = {"tasks": 4, "seconds": 30}
 
 
 class Load:

@@ -100,9 +100,11 @@ class Machines:
         self._root("podman", "network", "disconnect", self.prefix, f"{self.prefix}-{name}")
 
     def plug_cable(self, name: str) -> None:
-        """Give the network interface back, with its address and its name."""
-        address = ["--ip", self._cluster.address(name), "--alias", name]
-        self._root("podman", "network", "connect", *address, self.prefix, f"{self.prefix}-{name}")
+        """Give the network interface back, with its addresses and its name (as role local_machines makes them)."""
+        address = self._cluster.address(name)
+        mac_address = "02:ac:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+        options = ["--ip", address, "--mac-address", mac_address, "--alias", name]
+        self._root("podman", "network", "connect", *options, self.prefix, f"{self.prefix}-{name}")
 
     def drop(self, name: str, direction: Direction = "both") -> None:
         """Lose every packet of a machine silently: connections hang where a cut cable would end them."""

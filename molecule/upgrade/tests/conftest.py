@@ -12,6 +12,7 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 
 from cluster_inventory import Cluster  # noqa: E402
 from faults.machines import Machines  # noqa: E402
+from faults.operation import Playbooks  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def cluster() -> Cluster:
 def machines(cluster: Cluster) -> Machines:
     """Its machines, from outside."""
     return Machines(cluster)
+
+
+@pytest.fixture(scope="session")
+def playbooks(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+    """The playbooks, to be run on the cluster."""
+    return Playbooks(cluster, tmp_path_factory.mktemp("logs"))

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from airflow_client import wait_for
-from cluster_inventory import Cluster
+from cluster_inventory import PROJECT, Cluster
 from faults.machines import Machines
+from faults.operation import Playbooks
 
 pytestmark = pytest.mark.long
 
 POOL = "worker2"
 SECRET = 'not for $everybody"s eyes'
+DAG = """
+import os
+
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None)
+def pool_environment():
+    @task(queue="reports")
+    def environment():
+        return [os.environ["REPORTS_HOME"], os.environ["REPORTS_TOKEN"]]
+
+    environment()
+
+
+pool_environment()
+"""
 
 
 def release(machines: Machines, host: str) -> dict[str, str]:
     """Return what a host runs."""
     found: dict[str, str] = json.loads(machines.run(host, "cat", "/opt/airflow/current/release.json"))
     return found
-
-
-def main_environment(machines: Machines, host: str) -> dict[str, str]:
-    """Return the environment of the worker's main process."""
-    pid = machines.main_process(host, "airflow-worker")
-    lines = machines.run(host, "cat", f"/proc/{pid}/environ").split("\0")
-    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def test_a_pool_has_a_release_of_its_own_of_the_same_airflow(cluster: Cluster, machines: Machines) -> None:
@@ -49,14 +62,25 @@ def test_the_versions_of_the_shared_lock_stay(machines: Machines) -> None:
     assert pool.keys() - shared.keys() == {"inflection"}
 
 
-def test_the_environment_reaches_the_worker_and_nobody_else(machines: Machines) -> None:
-    environment = main_environment(machines, POOL)
-    assert (environment["REPORTS_HOME"], environment["REPORTS_TOKEN"]) == ("/srv/reports", SECRET)
-    assert "REPORTS_HOME" not in main_environment(machines, "worker1")
-    shown = machines.run(POOL, "systemctl", "show", "airflow-worker") + machines.run(
-        POOL, "systemctl", "cat", "airflow-worker"
-    )
-    assert "everybody" not in shown
+def test_the_environment_reaches_the_tasks_and_nobody_else(
+    cluster: Cluster, machines: Machines, playbooks: Playbooks, tmp_path: Path
+) -> None:
+    shutil.copytree(PROJECT / "dags", tmp_path / "dags")
+    (tmp_path / "dags" / "pool_environment_dag.py").write_text(DAG)
+    playbooks.run("playbooks/dags.yml", "-e", json.dumps({"airflow_dags_dir": str(tmp_path / "dags")})).must_succeed()
+    client = cluster.client()
+    client.wait_for_dag("pool_environment", seconds=120)
+    client.pause("pool_environment", False)
+    run_id = client.trigger("pool_environment")
+    assert client.wait_for_run("pool_environment", run_id, seconds=120).state == "success"
+    (task,) = client.tasks("pool_environment", run_id)
+    assert cluster.host_of(task.hostname) == POOL
+    assert client.result("pool_environment", task) == ["/srv/reports", SECRET]
+    playbooks.run("playbooks/dags.yml").must_succeed()
+
+    assert "REPORTS" not in machines.shell("worker1", "cat /etc/airflow/secrets/worker*.env")
+    units = machines.shell(POOL, "systemctl show airflow-worker; systemctl cat airflow-worker")
+    assert "everybody" not in units
     mode = machines.run(POOL, "stat", "--format=%a %U", "/etc/airflow/secrets/worker-environment.env")
     assert mode.strip() == "600 root"
 

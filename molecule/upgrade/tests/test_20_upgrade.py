@@ -46,12 +46,6 @@ def versions(machines: Machines, cluster: Cluster) -> set[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def playbooks(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    """The playbooks, to be run on the cluster."""
-    return Playbooks(cluster, tmp_path_factory.mktemp("logs"))
-
-
 # --- Refusals ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("book", "options", "said"),
