@@ -193,6 +193,7 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     assert newest[:3] == ["two", "two", "two"]
 
 
+@pytest.mark.long
 def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
     cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
 ) -> None:
@@ -259,6 +260,7 @@ def test_a_worker_is_added_with_limit(
     assert added in {larger.host_of(task.hostname) for task in tasks}
 
 
+@pytest.mark.long
 def test_a_dead_host_stops_nobody_and_is_named(larger: Cluster) -> None:
     machines, dead = Machines(larger), larger.workers[-1]
     machines.power_off(dead)

@@ -85,6 +85,7 @@ def test_what_cannot_be_a_drill_is_refused(cluster: Cluster, arguments: tuple[st
     assert not cut_off(cluster, cluster.workers[-1])
 
 
+@pytest.mark.long
 def test_a_drill_that_is_killed_heals_by_itself_and_the_next_one_reports(cluster: Cluster, tmp_path: Path) -> None:
     worker = cluster.workers[-1]
     log = tmp_path / "killed.log"

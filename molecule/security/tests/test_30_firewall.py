@@ -234,6 +234,7 @@ def test_the_firewall_is_there_after_a_restart(cluster: Cluster, machines: Machi
     assert firewall < ssh
 
 
+@pytest.mark.long
 def test_more_is_opened_and_closed_again(cluster: Cluster, machines: Machines, control: str, worker: str) -> None:
     server = "import socket; s = socket.create_server(('', 9999)); s.accept()"
     address = cluster.address(worker)
@@ -270,6 +271,7 @@ def test_rules_that_shut_the_controller_out_are_taken_back(cluster: Cluster, mac
     assert run.output.count("changed=0") == len(cluster.groups["all"])
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_before_the_confirmation_leaves_the_old_rules(
     cluster: Cluster, machines: Machines, worker: str
 ) -> None:
