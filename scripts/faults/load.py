@@ -12,7 +12,8 @@ from cluster_inventory import Cluster
 from faults.harness import DAG, TRANSIENT, Scene
 from faults.machines import Machines
 
-# Two runs of it at any time keep tasks running all the while. A task's start costs seconds of CPU: shorter ones would measure that.
+# Two runs of it at any time keep tasks running all the while. Shorter tasks would do little but start, which costs
+# seconds of CPU.
 LOAD = {"tasks": 4, "seconds": 30}
 
 

@@ -160,7 +160,7 @@ def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
     before = units(machines, [rest])
     # The broker is there, so it answers; the Execution API is not, so its tasks would fail.
     rules = "add table ip canary; add chain ip canary out { type filter hook output priority 0; }; "
-    rules += "add rule ip canary out tcp dport 443 drop"
+    rules += f"add rule ip canary out ip daddr {cluster.address('control1')} tcp dport 443 drop"
     with Load(cluster) as load:
         machines.run(bad, "nft", rules)
         try:
