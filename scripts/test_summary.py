@@ -15,8 +15,8 @@ from pathlib import Path
 
 PAGE = """# What `make test-all` found
 
-Written by `scripts/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is that of its tests, without the deployment
-before them.
+Written by `scripts/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is that of its tests,
+without the deployment before them.
 
 | tests | Debian | passed | failed | skipped | minutes | on |
 |---|---|---|---|---|---|---|
