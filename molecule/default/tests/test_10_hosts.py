@@ -169,7 +169,9 @@ def test_configuration_is_readable_and_secrets_are_roots(
         assert held == SECRETS_OF[process]
     files = set(host.check_output("ls /etc/airflow/secrets").split())
     if name in cluster.workers:
-        assert files == {f"{process}.env" for process in processes}
+        # What the pool gives its tasks has a file of its own, and nothing here.
+        assert files == {f"{process}.env" for process in processes} | {"worker-environment.env"}
+        assert "=" not in host.file("/etc/airflow/secrets/worker-environment.env").content_string
 
 
 def test_airflow_users_cannot_log_in(cluster: Cluster, connect: Connect, name: str) -> None:
