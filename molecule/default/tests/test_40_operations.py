@@ -24,7 +24,7 @@ from conftest import (
 from faults.machines import Machines
 from testinfra.host import Host
 
-# They take a quarter of an hour, and nothing in them depends on the release of Debian.
+# They take minutes each, and nothing in them depends on the release of Debian.
 pytestmark = pytest.mark.same_everywhere
 
 Connect = Callable[[str], Host]

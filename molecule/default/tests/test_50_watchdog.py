@@ -9,6 +9,8 @@ from airflow_client import AirflowClient, TaskInstance, wait_for
 from cluster_inventory import Cluster
 from testinfra.host import Host
 
+pytestmark = pytest.mark.same_everywhere
+
 LOGS = "/var/lib/airflow/logs"
 
 
