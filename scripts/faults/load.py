@@ -25,6 +25,7 @@ class Load:
         self._scene = Scene(cluster, Machines(cluster), cluster.client())
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        # Their states at their ends; none before that.
         self.runs: dict[str, str] = {}
         self._errors: list[Exception] = []
         self._threads = [threading.Thread(target=self._work, name=f"load {number}") for number in (1, 2)]
@@ -45,6 +46,7 @@ class Load:
         try:
             while not self._stop.is_set():
                 run_id = self._patiently(lambda client: client.trigger(DAG, LOAD))
+                self.runs[run_id] = ""
                 self.runs[run_id] = self._patiently(partial(self._end_of, run_id))
         except Exception as error:
             # It is told by the one who waits for the load.
