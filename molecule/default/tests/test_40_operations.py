@@ -235,12 +235,14 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
 
 @pytest.fixture(scope="module")
 def larger(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with one line more in its inventory. The added machine goes with these tests."""
+    """The cluster with one line more in its inventory. The added machine goes with these tests, and what knows it."""
     found = Cluster.read(*cluster.inventories, cluster.inventories[-1].with_name("inventory-added"))
     yield found
     [added] = set(found.workers) - set(cluster.workers)
-    gone = ("--limit", added, "--extra-vars", "local_machines_state=absent")
-    play_on(found, *gone, book="playbooks/local_machines.yml").must_succeed()
+    machine = ("--limit", added, "--extra-vars", "local_machines_state=absent")
+    play_on(found, *machine, book="playbooks/local_machines.yml").must_succeed()
+    worker = ("--extra-vars", json.dumps({"worker": added, "machine": "dead", "confirm": True}))
+    play_on(found, *worker, book="playbooks/remove_worker.yml").must_succeed()
 
 
 def test_a_worker_is_added_with_limit(
