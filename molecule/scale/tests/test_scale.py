@@ -113,12 +113,13 @@ def test_two_workers_become_four_and_two_again(
         playbooks.run(REMOVE, "-e", f"worker={dying}", "-e", "machine=dead").must_fail("the machine is not dead")
         wait_for(
             lambda: any(
-                one.host == dying and not one.ended
-                for run in list(load.runs)
-                for one in ledger.read(machines.ledger(run, large.workers))
+                not one.ended
+                for run, state in list(load.runs.items())
+                if not state
+                for one in ledger.read(machines.ledger(run, [dying]))
             ),
             what=f"a running task on {dying}",
-            seconds=120,
+            seconds=240,
             interval=0.5,
         )
         machines.power_off(dying)
