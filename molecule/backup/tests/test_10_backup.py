@@ -74,6 +74,23 @@ def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
     assert len([path for path in copy.iterdir() if not path.is_symlink()]) == 1
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("said", [r"Run \| Make a backup and verify it", r"Fetch \| Copy it"], ids=["made", "copied"])
+def test_a_backup_whose_controller_is_killed_is_made_again(
+    cluster: Cluster, playbooks: Playbooks, copy: Path, made: str, said: str
+) -> None:
+    before = (copy / "latest").resolve()
+    playbooks.kill_at(said, "playbooks/backup.yml")
+    assert (copy / "latest").resolve() == before
+    assert (before / "backup.json").is_file()
+    playbooks.run("playbooks/backup.yml").must_succeed()
+    after = (copy / "latest").resolve()
+    assert json.loads((after / "backup.json").read_text())["label"] == last(cluster)["label"]
+    # Nothing is left of the run that was broken off, here and there.
+    assert [path for path in copy.iterdir() if not path.is_symlink()] == [after]
+    assert Machines(cluster).shell(cluster.first("postgres"), f"ls -A {REPOSITORY}").split() == ["archive", "backup"]
+
+
 def test_bad_parameters_are_refused_before_anything_is_touched(cluster: Cluster, playbooks: Playbooks) -> None:
     before = last(cluster)
     playbooks.run("playbooks/backup.yml", "-e", "kind=half").must_fail("Expected: full, or diff")
