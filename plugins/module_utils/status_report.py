@@ -134,13 +134,18 @@ def _drained(host: Host) -> Mapping[str, str] | None:
     return (host.status or {}).get("drained")
 
 
+def _is_idle(unit: Mapping[str, Any]) -> bool:
+    """Say whether a unit has nothing to do: a step that has run, or what a timer starts."""
+    return unit["state"] == "inactive" and not unit["enabled"]
+
+
 def _unit_reasons(host: Host, now: float) -> list[str]:
     units = (host.status or {}).get("units", ())
     found = []
     for unit in units:
         name = unit["name"].removesuffix(".service")
-        if unit["state"] == "inactive" and not unit["enabled"]:
-            continue  # a step that has run, or what a timer starts
+        if _is_idle(unit):
+            continue
         if _drained(host) and name in ("airflow-worker", "airflow-worker-watchdog"):
             continue
         if unit["state"] not in ("active", "reloading"):
@@ -310,12 +315,18 @@ def _host_row(host: Host, cluster: Cluster) -> list[str]:
     ]
 
 
+def _unit_state(unit: Mapping[str, Any]) -> str:
+    if _is_idle(unit):
+        return "idle"
+    return unit["state"] if unit["sub"] in ("running", unit["state"]) else f"{unit['state']} ({unit['sub']})"
+
+
 def _unit_rows(cluster: Cluster) -> list[list[str]]:
     return [
         [
             host.name,
             unit["name"].removesuffix(".service"),
-            unit["state"] if unit["sub"] in ("running", unit["state"]) else f"{unit['state']} ({unit['sub']})",
+            _unit_state(unit),
             moment(unit["since"]),
             str(unit["restarts"]),
             size(unit["memory"]),

@@ -105,6 +105,12 @@ def test_an_enabled_unit_that_is_stopped_is_a_reason_and_what_a_timer_starts_is_
     waiting = unit("airflow-backup", state="inactive", sub="dead", enabled=False)
     host = worker("worker2", "10.0.0.3", off, waiting)
     assert reasons(cluster(host)) == ["worker2: unit airflow-worker is inactive since 2026-11-22 19:49:14 UTC"]
+    shown = {
+        fields[1]: fields[2]
+        for line in status_report.text(cluster(host)).splitlines()
+        if len(fields := line.split()) > 3
+    }
+    assert (shown["airflow-worker"], shown["airflow-backup"]) == ("inactive", "idle")
 
 
 def test_a_missing_unit_is_a_reason() -> None:
