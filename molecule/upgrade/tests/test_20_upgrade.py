@@ -161,9 +161,12 @@ def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
 ) -> None:
     bad, rest = cluster.workers[0], cluster.workers[1]
     before = units(machines, [rest])
-    # The broker is there, so it answers; the Execution API is not, so its tasks would fail.
+    # The broker is there, so it answers; the Execution API is not for its tasks, so they would fail. Root reaches it,
+    # or the run would be over before it touches the worker.
     rules = "add table ip canary; add chain ip canary out { type filter hook output priority 0; }; "
-    rules += f"add rule ip canary out ip daddr {cluster.address('control1')} tcp dport 443 drop"
+    rules += (
+        f"add rule ip canary out ip daddr {cluster.address('control1')} tcp dport 443 meta skuid airflow-worker drop"
+    )
     with Load(cluster) as load:
         machines.run(bad, "nft", rules)
         try:
