@@ -156,6 +156,22 @@ def test_back_to_the_release_before_under_load(
 
 
 # --- A bad worker -----------------------------------------------------------------------------------------------------
+def test_a_worker_that_reaches_no_api_server_stops_the_run_before_anything_stops(
+    upgraded: Load, machines: Machines, cluster: Cluster, playbooks: Playbooks
+) -> None:
+    before = units(machines, cluster.groups["airflow"])
+    rules = "add table ip cut; add chain ip cut out { type filter hook output priority 0; }; "
+    machines.run(
+        "worker1", "nft", rules + f"add rule ip cut out ip daddr {cluster.address('control1')} tcp dport 443 drop"
+    )
+    try:
+        done = playbooks.run(UPGRADE, "-e", PACKAGES).must_fail("worker1 failed, see above: the rest stays as it is")
+    finally:
+        machines.run("worker1", "nft", "delete table ip cut")
+    assert "control1:443" in done.text
+    assert units(machines, cluster.groups["airflow"]) == before
+
+
 def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
     upgraded: Load, machines: Machines, cluster: Cluster, playbooks: Playbooks
 ) -> None:
