@@ -124,8 +124,9 @@ def airflow_version(release: str) -> str:
 def _drift(host: Host) -> list[str]:
     """Return the differences, as far as they are known."""
     status = host.status or {}
-    stale = [f"{unit['name']} runs with an older {path}" for unit in status.get("units", ()) for path in unit["stale"]]
-    reload = [f"{unit['name']} needs a daemon-reload" for unit in status.get("units", ()) if unit["reload"]]
+    units = [(unit["name"].removesuffix(".service"), unit) for unit in status.get("units", ())]
+    stale = [f"{name} runs with an older {path}" for name, unit in units for path in unit["stale"]]
+    reload = [f"{name} needs a daemon-reload" for name, unit in units if unit["reload"]]
     return [*stale, *reload, *(f"site.yml would change it: {task}" for task in host.drift or ())]
 
 

@@ -185,7 +185,7 @@ def test_drift_is_a_reason_with_and_without_a_check_run() -> None:
     stale = unit("airflow-worker", stale=["/etc/airflow/worker/airflow.cfg"])
     host = replace(worker("worker2", "10.0.0.3", stale), drift=["Write airflow.cfg of worker"])
     assert reasons(cluster(host)) == [
-        "worker2: drift: airflow-worker.service runs with an older /etc/airflow/worker/airflow.cfg",
+        "worker2: drift: airflow-worker runs with an older /etc/airflow/worker/airflow.cfg",
         "worker2: drift: site.yml would change it: Write airflow.cfg of worker",
     ]
 
