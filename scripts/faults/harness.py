@@ -85,7 +85,7 @@ class Scene:
 
     def silent(self) -> list[str]:
         """Return the workers that do not answer Celery's ping now. Flower would show them from memory."""
-        return self.machines.silent_workers(self.cluster.first("flower"), self.cluster.workers)
+        return self.machines.silent_workers(self.cluster.first("airflow_scheduler"), self.cluster.workers)
 
     def wait_until_healthy(self) -> list[str]:
         """Wait until every component and every worker is well; return what is not, when the time is over."""

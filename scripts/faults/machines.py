@@ -6,6 +6,7 @@ Everything is worked from outside: a machine without network needs no SSH to be 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from typing import Literal
@@ -144,15 +145,22 @@ class Machines:
         return listed.split()[0]
 
     def silent_workers(self, name: str, workers: Sequence[str]) -> list[str]:
-        """Ping Celery workers from a host that has Flower; return those that do not answer within 3 s."""
+        """Ping Celery workers as the scheduler of a host; return those that do not answer within 3 s.
+
+        Raises ConnectionError when the broker could not be asked at all: that says nothing of the workers.
+        """
+        # As the scheduler: the broker lets Flower watch workers only, not hand a lost message back, as a ping may.
         said = self.run(
             name,
-            *("/usr/local/sbin/airflow-run", "flower", "airflow_celery_cluster.worker_ping", "--timeout=3"),
+            *("/usr/local/sbin/airflow-run", "scheduler", "airflow_celery_cluster.worker_ping", "--timeout=3"),
             *(f"celery@{worker}" for worker in workers),
             errors=True,
             check=False,
         )
-        return [worker for worker in workers if f"celery@{worker}" in said]
+        silent = [worker for worker in workers if re.search(rf"celery@{re.escape(worker)}\b", said)]
+        if said.strip() and not (silent and said.rstrip().endswith("no answer")):
+            raise ConnectionError(f"{name} could not ping the workers: {said.strip()}")
+        return silent
 
     # --- Disk ---------------------------------------------------------------------------------------------------------
     def fill_log_disk(self, name: str) -> None:

@@ -93,7 +93,7 @@ def test_a_drained_worker_takes_no_task_and_stays_so(
 
         # Drained is drained: a second time, a deployment, a boot
         assert playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed().changed == 0
-        assert playbooks.run("site.yml").must_succeed().changed == 0
+        assert playbooks.run("site.yml", "--limit", worker).must_succeed().changed == 0
         machines.reboot(worker)
         assert active(machines, worker) == "inactive"
         run_id = client.trigger(DAG, {"tasks": 4, "seconds": 1})

@@ -157,8 +157,8 @@ def test_what_cannot_be_removed_is_refused(small: Cluster, tmp_path: Path, optio
 def test_the_removed_ones_may_not_come_back_by_themselves(large: Cluster, small: Cluster, machines: Machines) -> None:
     # It was switched on again, with its old secrets: the firewall keeps it out.
     dying = large.workers[-1]
-    control = small.first("redis")
-    assert machines.silent_workers(control, [f"{dying}"]) == [dying]
+    control = small.first("airflow_scheduler")
+    assert machines.silent_workers(control, [dying]) == [dying]
     run_id = (found := small.client()).trigger(DAG, {"tasks": slots(small), "seconds": 1})
     assert found.wait_for_run(DAG, run_id, seconds=120).state == "success"
     assert ledger.read(machines.ledger(run_id, [dying])) == []
