@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from cluster_inventory import SECRETS
 
 
 @pytest.mark.parametrize("name", sorted(secret_values.GENERATORS))
@@ -27,6 +28,11 @@ def test_every_secret_is_needed_by_somebody_and_no_worker_gets_the_metadata() ->
     assert secret_values.NEEDED_BY.keys() == secret_values.GENERATORS.keys()
     for_worker = {name for name, groups in secret_values.NEEDED_BY.items() if "airflow_worker" in groups}
     assert for_worker == {"airflow_api_secret_key", "airflow_broker_password", "airflow_results_password"}
+
+
+def test_the_scripts_read_every_secret() -> None:
+    # What they do not know of they would neither use nor look for where it must not be.
+    assert set(SECRETS) == secret_values.GENERATORS.keys()
 
 
 @pytest.mark.parametrize(
