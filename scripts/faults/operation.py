@@ -90,7 +90,7 @@ class Playbooks:
             wait_for(
                 lambda: re.search(said, log.read_text()) or process.poll() is not None,
                 what=said,
-                seconds=900,
+                seconds=2400,
                 interval=0.1,
             )
             assert process.poll() is None, log.read_text()[-6000:]
