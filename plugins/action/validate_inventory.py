@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import report
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
     AirflowOptions,
     Host,
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         self.validate_argument_spec(argument_spec={})
         inventory = self._inventory_of(variables)
-        findings = check(inventory)
+        findings = stray_words(variables) + check(inventory)
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory)
         if findings:
             return result | {"failed": True, "msg": report(findings, HEADING)}
@@ -94,6 +94,18 @@ class ActionModule(ActionBase):
 
         own = {key: value for key, value in raw.items() if key.startswith(PREFIXES)}
         return Host(name, list(raw.get("group_names", ())), own, render)
+
+
+def stray_words(variables: Mapping[str, Any]) -> list[Finding]:
+    """Find words that ``-e`` was given and no variable got: of ``-e why='a new disk'`` Ansible makes ``why=a``."""
+    words = len(str(variables.get("_raw_params") or "").split())
+    if not words:
+        return []
+    # They are counted, not told: they may be the end of a secret.
+    value = f"{words} {'word' if words == 1 else 'words'} that no variable got"
+    expected = "NAME=VALUE, and around a value with spaces quotes that Ansible sees, too"
+    remedy = """say -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; between names of a list, commas alone"""
+    return [Finding("command line", "-e", value, expected, remedy)]
 
 
 def shortest(directory: str) -> str:

@@ -446,6 +446,23 @@ def test_consent_lets_a_worker_share_a_host(play: Play, sound: Sound, tmp_path: 
     assert play("validate_inventory.yml", directory, *consent).status == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "count"), [("why=a new disk", "2 words"), ("worker=worker1, worker2", "1 word"), ("confirm", "1 word")]
+)
+def test_words_that_no_variable_gets_are_refused(
+    play: Play, sound: Sound, tmp_path: Path, given: str, count: str
+) -> None:
+    run = play("validate_inventory.yml", sound().write(tmp_path / "inventory"), "-e", given)
+    assert run.status != 0
+    assert f"command line: -e = {count} that no variable got" in run.refusal
+    assert "disk" not in run.refusal
+
+
+@pytest.mark.parametrize("given", ["why='a new disk'", '{"why": "a new disk"}'])
+def test_a_value_with_spaces_in_quotes_passes(play: Play, sound: Sound, tmp_path: Path, given: str) -> None:
+    assert play("validate_inventory.yml", sound().write(tmp_path / "inventory"), "-e", given).status == 0
+
+
 def test_an_inventory_without_hosts_is_refused(play: Play, tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {}\n")
     run = play("validate_inventory.yml", tmp_path / "hosts.yml")
