@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, copy: Path, 
     latest = copy / "latest"
     assert json.loads((latest / "backup.json").read_text())["label"] == last(cluster)["label"]
     assert (latest / "dags/get_stocks_dag.py").is_file()
+    archive = latest / "inventory.tar.gz"
+    assert archive.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(archive) as inventory:
+        names = {Path(*Path(name).parts[1:]).as_posix() for name in inventory.getnames()}
+    assert names >= {"hosts.yml", "group_vars/all/secrets.yml", ".pki/ca.pem"}
+    assert not [name for name in names if name.startswith(".backup")]
     files = [path for path in (latest / "repository").rglob("*") if path.is_file()]
     assert len(files) > 10
     assert [path for path in files if PROBE.encode() in path.read_bytes()] == []

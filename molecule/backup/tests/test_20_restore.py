@@ -1,8 +1,10 @@
-"""Back to a moment in place; and a control node that is destroyed comes back from the copy and the inventory alone."""
+"""Back to a moment in place; and a control node that is destroyed comes back from the copy alone."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,7 +106,32 @@ def test_a_moment_that_no_backup_has_is_refused(
 
 # --- On a new machine -------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def destroyed(cluster: Cluster, playbooks: Playbooks, copy: Path, in_place: dict[str, str]) -> dict[str, Any]:
+def new_controller(cluster: Cluster, copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Playbooks]:
+    """The playbooks as a machine runs them that has nothing but the last backup, and the SSH key."""
+
+    def unpack() -> Playbooks:
+        place = tmp_path_factory.mktemp("new-controller")
+        shutil.unpack_archive(copy / "latest/inventory.tar.gz", place, filter="data")
+        own = cluster.variables[cluster.first("postgres")]
+        variables = {
+            "backup_fetch_dir": str(copy),
+            "airflow_dags_dir": str(copy / "latest/dags"),
+            "local_machines_dir": str(Path(own["ansible_ssh_private_key_file"]).parent),
+        }
+        unpacked = Cluster.read(place / Path(own["inventory_dir"]).name)
+        return Playbooks(unpacked, tmp_path_factory.mktemp("logs"), "-e", json.dumps(variables))
+
+    return unpack
+
+
+@pytest.fixture(scope="module")
+def destroyed(
+    cluster: Cluster,
+    playbooks: Playbooks,
+    new_controller: Callable[[], Playbooks],
+    copy: Path,
+    in_place: dict[str, str],
+) -> dict[str, Any]:
     """A control node that is gone and came back: what there was before."""
     machines, control = Machines(cluster), cluster.first("postgres")
     client = cluster.client()
@@ -130,10 +157,11 @@ def destroyed(cluster: Cluster, playbooks: Playbooks, copy: Path, in_place: dict
         )
         == 3
     )
-    said = playbooks.run("playbooks/restore.yml").must_fail("Nothing was touched").text
+    elsewhere = new_controller()
+    said = elsewhere.run("playbooks/restore.yml").must_fail("Nothing was touched").text
     assert f"{copy}/latest" in said
-    playbooks.kill_at(r"Bring \| Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
-    playbooks.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
+    elsewhere.kill_at(r"Bring \| Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
+    elsewhere.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
     return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
 
 

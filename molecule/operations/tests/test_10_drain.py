@@ -176,6 +176,16 @@ def test_a_drain_whose_controller_is_killed(
 
 
 @pytest.mark.long
+def test_an_undrain_whose_controller_is_killed(machines: Machines, playbooks: Playbooks, worker: str) -> None:
+    playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed()
+    # The worst moment: nothing says any more that it is drained, and nothing has started it.
+    playbooks.kill_at(r"Undrain \| Run the worker", UNDRAIN, "-e", f"worker={worker}")
+    playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed()
+    assert active(machines, worker) == "active"
+    assert queues(machines, worker) == ["default"]
+
+
+@pytest.mark.long
 def test_a_worker_that_crashes_while_it_is_drained_stays_down(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:
