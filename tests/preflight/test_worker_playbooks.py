@@ -23,6 +23,7 @@ NAMED = ("-e", "worker=worker2")
         ("undrain_worker.yml", ("-e", "worker=worker9"), ("worker9 is neither a worker nor a group of workers",)),
         ("remove_worker.yml", (), ("no worker is named",)),
         ("remove_worker.yml", ("-e", "worker=airflow_worker"), ("no worker would be left",)),
+        ("remove_worker.yml", ("-e", "worker=worker1,worker2,worker3"), ("no worker would be left",)),
         ("remove_worker.yml", (*NAMED, "-e", "machine=off"), ("machine=off", "Expected: machine=dead")),
         ("remove_worker.yml", (*NAMED, "--limit", "worker2"), ("run it without --limit",)),
         ("patch.yml", ("-e", "upgrade=dist"), ("upgrade=dist", "Expected: security or full")),

@@ -41,18 +41,6 @@ def boots(machines: Machines, name: str) -> str:
     return machines.run(name, "cut", "-d ", "-f22", "/proc/1/stat").strip()
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        (("-e", "upgrade=some"), "Expected: security or full"),
-        (("-e", "reboot=maybe"), "Expected: auto, always or never"),
-        (("-e", "batch=0"), "Expected: how many workers"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(playbooks: Playbooks, options: tuple[str, ...], why: str) -> None:
-    assert playbooks.run(PATCH, *options).must_fail(why).changed == 0
-
-
 @pytest.mark.usefixtures("firmware")
 def test_updates_are_installed_and_a_second_run_changes_nothing(
     cluster: Cluster, machines: Machines, playbooks: Playbooks

@@ -143,19 +143,6 @@ def test_two_workers_become_four_and_two_again(
     assert set(client.health().values()) == {"healthy"}
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        (("-e", "worker=worker1,worker2"), "no worker would be left"),
-        (("-e", "worker=worker2", "-e", "machine=gone"), "Expected: machine=dead"),
-        (("-e", "worker=worker2", "--limit", "worker2"), "without --limit"),
-    ],
-)
-def test_what_cannot_be_removed_is_refused(small: Cluster, tmp_path: Path, options: tuple[str, ...], why: str) -> None:
-    done = Playbooks(small, tmp_path).run(REMOVE, "-e", "confirm=yes", *options).must_fail(why)
-    assert done.changed == 0
-
-
 def test_the_removed_ones_may_not_come_back_by_themselves(large: Cluster, small: Cluster, machines: Machines) -> None:
     # It was switched on again, with its old secrets: the firewall keeps it out.
     dying = large.workers[-1]
