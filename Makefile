@@ -41,7 +41,7 @@ lint: setup ## Check style, types, syntax, the collection and the generated docs
 	scripts/lint
 
 unit: setup ## Run the tests that need no machine
-	$(BIN)/pytest tests --junitxml=artifacts/unit.xml
+	$(BIN)/pytest tests --numprocesses auto --dist loadfile --junitxml=artifacts/unit.xml
 
 molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, all but upgrade)
 	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),$(SCENARIOS))

@@ -274,7 +274,11 @@ def test_a_key_with_a_passphrase_is_refused(form: serialization.PrivateFormat) -
     assert "openssl pkey" in found.remedy
 
 
-@pytest.mark.parametrize("data", [b"", b"no key", SERVER.pem, SERVER.key_pem[:90]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no key", SERVER.pem, SERVER.key_pem[:90]],
+    ids=["nothing", "another text", "a certificate", "half of one"],
+)
 def test_what_is_no_key_is_refused(data: bytes) -> None:
     (found,) = key_flaws(SERVER.pem, data)
     assert (found.of_key, found.value) == (True, "no key in PEM form")

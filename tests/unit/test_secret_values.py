@@ -41,7 +41,7 @@ def test_the_scripts_read_every_secret() -> None:
         ("airflow_fernet_key", "too-short", "32 random bytes as URL-safe base64 (44 characters)"),
         ("airflow_fernet_key", base64.urlsafe_b64encode(b"x" * 16).decode(), "not 16 bytes"),
         ("airflow_fernet_key", base64.urlsafe_b64encode(b"0123" * 8).decode(), "repeat themselves"),
-        ("airflow_fernet_key", secret_values.fernet_key() + ",x", "44 characters"),
+        pytest.param("airflow_fernet_key", secret_values.fernet_key() + ",x", "44 characters", id="second fernet key"),
         ("airflow_admin_password", "", "not empty"),
         ("airflow_admin_password", None, "not empty"),
         ("airflow_admin_password", 12345678, "text"),
