@@ -1,14 +1,17 @@
 # The commands of the README. Everything runs from .venv, which `make setup` makes.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 LOCAL := -i inventory/local
 FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
+# Who says it, before each line; it goes on reading when it is interrupted, because there is a clean-up to tell of.
+PREFIXED = (trap '' INT TERM; exec sed --unbuffered 's/^/$(patsubst test-%,%,$@)  /')
 SCENARIOS := default security operations scale backup failover
 
-.PHONY: help setup machines demo status drill destroy lint unit molecule test test-all faults compare docs lock
+.PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,10 +49,16 @@ unit: setup ## Run the tests that need no machine
 molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, all but upgrade)
 	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),$(SCENARIOS))
 
-# An upgrade begins with an older Airflow, so it has machines of its own.
+# An upgrade begins with an older Airflow, so it has machines of its own. The two releases side by side: one waits while the other works.
 test: lint unit ## Run every check and the scenarios, without the long operations; on Debian 12 what may differ there
-	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security operations backup failover
-	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12
+	$(BIN)/ansible-playbook -i molecule/default/inventory molecule/default/prepare.yml
+	$(MAKE) --jobs=2 test-debian13 test-debian12
+
+test-debian13: setup
+	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security operations backup failover 2>&1 | $(PREFIXED)
+
+test-debian12: setup
+	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 2>&1 | $(PREFIXED)
 
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (five hours)
 	scripts/molecule 13 $(SCENARIOS)
