@@ -95,18 +95,27 @@ UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "disk": ({"preflight_min_disk_mb": 999_999_999}, "preflight_min_disk_mb"),
     "downgrade": ({"airflow_version": "3.3.1"}, "airflow_version"),
     "resolve": ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
-    # sshd holds it
-    "port": ({"airflow_worker_log_port": 22}, "airflow_worker_log_port"),
-    "clock": ({"preflight_max_clock_offset": 0}, "preflight_max_clock_offset"),
+    "port": ({"airflow_worker_log_port": 18793}, "airflow_worker_log_port"),
 }
 
 
 @pytest.fixture(scope="module")
-def refused(play: Play, starts: Starts) -> str:
+def port_holder(cluster: Cluster, connect: Connect) -> Iterator[None]:
+    """A stranger's program on a worker, at the port of UNFIT."""
+    worker = connect(cluster.workers[0])
+    worker.check_output("systemd-run --unit=port-holder --service-type=exec python3 -m http.server 18793")
+    wait_for(lambda: worker.socket("tcp://0.0.0.0:18793").is_listening, what="the stranger's program", seconds=30)
+    yield
+    worker.check_output("systemctl stop port-holder")
+
+
+@pytest.fixture(scope="module")
+def refused(play: Play, starts: Starts, port_holder: None) -> str:
     """What a deployment to unfit machines says: all findings are told together. It must leave the machines alone."""
     before = starts()
     recap = play(*extra(**{name: value for change, _ in UNFIT.values() for name, value in change.items()}))
     assert recap.status != 0
+    assert "The inventory is refused" not in recap.output, recap.output[-3000:]
     assert recap.count("changed") == 0, recap.output[-3000:]
     assert recap.count("failed") > 0
     assert "No machine was" in recap.output
