@@ -21,6 +21,7 @@ from .conftest import Draft, Play
         ),
         ("upgrade.yml", ("-e", "batch=0"), "batch=0."),
         ("upgrade.yml", ("-e", "airflow_version=3.4.0"), "3.3 or a later release before 3.4"),
+        ("upgrade.yml", ("-e", "airflow_version=3.2.2"), "3.3 or a later release before 3.4"),
         ("rollback.yml", ("--limit", "worker1"), "Expected: a run without --limit."),
         ("rollback.yml", ("-e", "database=drop"), "database=drop. Expected: -e database=restore"),
     ],

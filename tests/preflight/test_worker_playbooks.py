@@ -29,6 +29,7 @@ NAMED = ("-e", "worker=worker2")
         ("patch.yml", ("-e", "upgrade=dist"), ("upgrade=dist", "Expected: security or full")),
         ("patch.yml", ("-e", "reboot=yes"), ("reboot=yes", "Expected: auto, always or never")),
         ("patch.yml", ("-e", "batch=200%"), ("batch=200%", "as 2 or 25%")),
+        ("patch.yml", ("-e", "batch=0"), ("batch=0", "Expected: how many workers")),
         ("patch.yml", ("-e", "drain_timeout=-1"), ("drain_timeout=-1",)),
     ],
 )
