@@ -11,21 +11,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-AIRFLOW_PROCESSES = frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "worker", "database"})
+AIRFLOW_PROCESSES = frozenset(
+    {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "worker", "database"}
+)
 PROCESSES = AIRFLOW_PROCESSES | {"flower"}
 _WITH_DATABASE = AIRFLOW_PROCESSES - {"worker"}
 
 # Sections that only some processes read. A section that is not named here is read by every
 # Airflow process: a restart too many is better than a setting that silently does not apply.
 SECTION_READERS: Mapping[str, frozenset[str]] = {
-    "api": frozenset({"api-server"}),
-    "api_auth": frozenset({"api-server", "scheduler"}),
+    "api": frozenset({"api-server", "execution-api"}),
+    "api_auth": frozenset({"api-server", "execution-api", "scheduler"}),
     "celery": frozenset({"scheduler", "worker", "flower", "database"}),
     "celery_broker_transport_options": frozenset({"scheduler", "worker", "flower"}),
     "celery_result_backend_transport_options": frozenset({"scheduler", "worker"}),
     "dag_processor": frozenset({"dag-processor"}),
     "database": _WITH_DATABASE,
-    "execution_api": frozenset({"api-server"}),
+    # The scheduler signs the first token of a task.
+    "execution_api": frozenset({"execution-api", "scheduler"}),
     "fab": frozenset({"api-server", "database"}),
     # Our own: the lease of a running task, see airflow_celery_cluster.fence.
     "failover": frozenset({"worker"}),
@@ -44,7 +47,7 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api", "client_use_public_certs"): frozenset({"worker"}),
     ("api", "ssl_ca_file"): frozenset({"worker"}),
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
-    ("api_auth", "trusted_jwks_url"): frozenset({"api-server"}),
+    ("api_auth", "trusted_jwks_url"): frozenset({"api-server", "execution-api"}),
     ("celery", "celery_config_options"): frozenset({"worker"}),
     ("celery", "operation_timeout"): frozenset({"scheduler"}),
     ("celery", "sync_parallelism"): frozenset({"scheduler"}),

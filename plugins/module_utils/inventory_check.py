@@ -487,8 +487,8 @@ def check_ports(inventory: Inventory) -> Iterator[Finding]:
                     f"host {host.name}",
                     variable,
                     str(port),
-                    "a port up to 65535 for each API server",
-                    "set airflow_api_server_first_port lower",
+                    "a port up to 65535 for each process",
+                    f"set {variable.split(' ')[0]} lower",
                 )
             elif port in taken:
                 yield Finding(
@@ -978,7 +978,7 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
     failover = Failover(seconds, delay)
     tasks = sum(slots_of(inventory, host) for host in inventory.members(rules.WORKER_GROUP))
     servers = sum(
-        (host.number("airflow_api_server_instances") or 1) * (host.number("airflow_api_server_workers") or 1)
+        host.number("airflow_execution_api_instances") or 1
         for host in inventory.members("airflow_api_server")
     )
     capacity = servers * HEARTBEATS_PER_API_PROCESS
@@ -1002,9 +1002,9 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
             where,
             "airflow_failover_seconds",
             show(seconds),
-            f"at most {capacity} heartbeats per second for {servers} API server processes; {tasks} slots, each with "
+            f"at most {capacity} heartbeats per second for {servers} Execution API processes; {tasks} slots, each with "
             f"one every {failover.heartbeat_interval} s, make {rate:.0f}",
-            f"{more}raise airflow_api_server_instances to {math.ceil(rate / HEARTBEATS_PER_API_PROCESS)} in all",
+            f"{more}raise airflow_execution_api_instances to {math.ceil(rate / HEARTBEATS_PER_API_PROCESS)} in all",
         )
     for host in hosts:
         config = host.get("airflow_config", {})

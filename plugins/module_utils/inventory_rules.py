@@ -61,7 +61,9 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "backup_restore": "run playbooks/restore.yml instead",
     "backup_restore_to": "run playbooks/restore.yml -e restore_to=... instead",
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
+    "haproxy_execution_api_servers": "set airflow_execution_api_instances and airflow_execution_api_first_port instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
+    "haproxy_url": "set airflow_web_url instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
     "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
@@ -81,12 +83,15 @@ SAME_EVERYWHERE = (
     "airflow_dags_source",
     "airflow_api_server_first_port",
     "airflow_api_server_instances",
+    "airflow_execution_api_first_port",
+    "airflow_execution_api_instances",
     "airflow_triggerer_log_port",
     "airflow_worker_log_port",
     # Who trusts one authority does not believe another one.
     "certificates_ca_file",
     "certificates_dir",
     "airflow_runtime_extra_requirements",
+    "haproxy_execution_api_port",
     "haproxy_port",
     "haproxy_redirect_port",
     "postgres_port",
@@ -116,11 +121,18 @@ LISTENERS = (
     Listener("redis", "redis_port", ("redis-server.service", "redis-server@*.service")),
     Listener("haproxy", "haproxy_port", ("haproxy.service",)),
     Listener("haproxy", "haproxy_redirect_port", ("haproxy.service",)),
+    Listener("haproxy", "haproxy_execution_api_port", ("haproxy.service",)),
     Listener(
         "airflow_api_server",
         "airflow_api_server_first_port",
         ("airflow-api-server@{port}.service",),
         "airflow_api_server_instances",
+    ),
+    Listener(
+        "airflow_api_server",
+        "airflow_execution_api_first_port",
+        ("airflow-execution-api@{port}.service",),
+        "airflow_execution_api_instances",
     ),
     Listener("airflow_scheduler", "airflow_scheduler_health_port", ("airflow-scheduler.service",)),
     Listener("airflow_triggerer", "airflow_triggerer_log_port", ("airflow-triggerer.service",)),
@@ -155,7 +167,7 @@ ENDPOINTS = (
         frozenset({"airflow_scheduler", "airflow_worker"}),
     ),
     Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
-    Endpoint("airflow_execution_api_url", "haproxy", "haproxy_port", frozenset({"airflow_worker"})),
+    Endpoint("airflow_execution_api_url", "haproxy", "haproxy_execution_api_port", frozenset({"airflow_worker"})),
 )
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
@@ -249,6 +261,8 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_default_pool_slots": _COUNT,
     "airflow_default_task_retries": Between(0, 100),
     "airflow_default_task_retry_delay": Between(1, 600, "(seconds)"),
+    "airflow_execution_api_first_port": _PORT,
+    "airflow_execution_api_instances": Between(1, 64),
     "airflow_execution_api_url": Matches(_HTTP + r"/execution/?", "an http(s) URL that ends with /execution/"),
     "airflow_executor": Matches(
         r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
@@ -314,7 +328,10 @@ RULES: Mapping[str, Between | Matches] = {
     "flower_port": _PORT,
     "flower_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
     "haproxy_bind": _BIND,
-    "haproxy_login_failures": Between(1, 100_000),
+    "haproxy_execution_api_max_body_mb": Between(1, 2048, "(MiB)"),
+    "haproxy_execution_api_port": Between(1, 65535),
+    "haproxy_login_attempts": Between(1, 100_000),
+    "haproxy_max_body_mb": Between(1, 2048, "(MiB)"),
     "haproxy_port": Between(1, 65535),
     "haproxy_redirect_port": Between(1, 65535),
     "haproxy_server_timeout": _SECONDS,

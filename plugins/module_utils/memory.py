@@ -24,13 +24,14 @@ LEAST_POSTGRES: Mapping[str, int] = {"main": 64, "results": 32}
 # open, the processes of a worker's pool keep every one.
 POSTGRES_CONNECTION: Mapping[str, int] = {"main": 1, "results": 2}
 LEAST_REDIS = 64
-# What the processes of Airflow 3.3.2 have a while after their start [measured: 260, 220, 163, 193, 135], and a tenth.
-API_SERVER = 280
+# What the processes of Airflow 3.3.2 have under load [measured: 227, 197, 225, 164, 193, 70], and a twentieth.
+API_SERVER = 240
+EXECUTION_API = 205
 AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_scheduler": 240,
-    "airflow_dag_processor": 190,
+    "airflow_dag_processor": 180,
     "airflow_triggerer": 200,
-    "flower": 140,
+    "flower": 75,
 }
 # A worker, only where it shares its host with the control plane; each slot may be a task.
 WORKER = 300
@@ -50,12 +51,14 @@ class Load:
 
     :param groups: the host's inventory groups.
     :param api_server_processes: API server processes of this host.
+    :param execution_api_processes: Execution API processes of this host.
     :param slots: task slots of the worker on this host.
     :param connections: connections that the clients of each PostgreSQL cluster hold at most.
     """
 
     groups: frozenset[str] = frozenset()
-    api_server_processes: int = 2
+    api_server_processes: int = 1
+    execution_api_processes: int = 2
     slots: int = 0
     connections: Mapping[str, int] = field(default_factory=lambda: {"main": 150, "results": 50})
 
@@ -74,7 +77,7 @@ class Load:
         if self.has_control:
             found["airflow"] = sum(need for group, need in AIRFLOW_PROCESS.items() if group in self.groups)
             if "airflow_api_server" in self.groups:
-                found["airflow"] += API_SERVER * self.api_server_processes
+                found["airflow"] += API_SERVER * self.api_server_processes + EXECUTION_API * self.execution_api_processes
         # A worker alone on its host has its own limit, a share of the whole.
         if "airflow_worker" in self.groups and found:
             found["worker"] = WORKER + WORKER_SLOT * self.slots
@@ -120,11 +123,13 @@ def plan(total: int, load: Load, explicit: Mapping[str, int] | None = None) -> P
     :param explicit: limits that a person has set, by part; 0 for none.
     """
     usable = steady(total)
-    system = min(MOST_SYSTEM, max(LEAST_SYSTEM, usable // 16), usable // 4)
     least = load.least()
     fixed = {part: size for part, size in (explicit or {}).items() if size and part in least}
     free = {part: size for part, size in least.items() if part not in fixed}
     needed = LEAST_SYSTEM + sum(fixed.values()) + sum(free.values())
+    # What the parts need goes before what the system likes to have.
+    spare = max(LEAST_SYSTEM, usable - sum(fixed.values()) - sum(free.values()))
+    system = min(MOST_SYSTEM, max(LEAST_SYSTEM, usable // 16), spare, usable // 4)
     left = max(0, usable - system - sum(fixed.values()))
     if sum(free.values()) > left:
         # Too little for all: each as much less as the others. The preflight refuses this.
@@ -185,9 +190,10 @@ def redis_settings(memory: int) -> dict[str, str]:
 
 # Defaults of the roles' variables that the arithmetic reads: a host's variables are those that somebody has set.
 DEFAULTS: Mapping[str, Any] = {
-    "airflow_api_server_instances": 2,
+    "airflow_api_server_instances": 1,
     "airflow_api_server_workers": 1,
     "airflow_config": {},
+    "airflow_execution_api_instances": 2,
     "airflow_host_control_memory_mb": 0,
     "airflow_host_memory_mb": 0,
     "airflow_worker_autoscale": [],
@@ -205,7 +211,9 @@ EXPLICIT: Mapping[str, str] = {
 }
 # Airflow's own: the size of each process's pool of database connections.
 POOL = {"sql_alchemy_pool_size": 5, "sql_alchemy_max_overflow": 10}
-# An API server process has a second pool, for what it does asynchronously.
+# Role airflow_execution_api sets this: a heartbeat has its connection for some milliseconds.
+EXECUTION_API_POOL = {"sql_alchemy_pool_size": 5, "sql_alchemy_max_overflow": 5}
+# A process that serves an API has a second pool, for what it does asynchronously.
 POOLS: Mapping[str, int] = {
     "airflow_api_server": 2,
     "airflow_scheduler": 1,
@@ -223,9 +231,10 @@ def whole(value: Any, default: int) -> int:
     return int(str(value)) if re.fullmatch(r"\d+", str(value)) else default
 
 
-def api_server_processes(host: str, value: Value) -> int:
-    """Return how many API server processes run on a host of group airflow_api_server."""
-    return int(value(host, "airflow_api_server_instances")) * int(value(host, "airflow_api_server_workers"))
+def api_processes(host: str, value: Value) -> tuple[int, int]:
+    """Return how many API server and Execution API processes run on a host of group airflow_api_server."""
+    servers = int(value(host, "airflow_api_server_instances")) * int(value(host, "airflow_api_server_workers"))
+    return servers, int(value(host, "airflow_execution_api_instances"))
 
 
 def worker_slots(concurrency: Any, autoscale: Any) -> int:
@@ -247,12 +256,11 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
     for group, pools in POOLS.items():
         for host in groups.get(group, ()):
             config = value(host, "airflow_config")
-            database = config.get("database") if isinstance(config, Mapping) else None
-            sizes = [
-                whole(database.get(key), size) if isinstance(database, Mapping) else size for key, size in POOL.items()
-            ]
-            processes = api_server_processes(host, value) if group == "airflow_api_server" else 1
-            main += pools * processes * sum(sizes)
+            found = config.get("database") if isinstance(config, Mapping) else None
+            database = found if isinstance(found, Mapping) else {}
+            servers, execution = api_processes(host, value) if group == "airflow_api_server" else (1, 0)
+            for processes, pool in ((servers, POOL), (execution, EXECUTION_API_POOL)):
+                main += pools * processes * sum(whole(database.get(key), size) for key, size in pool.items())
     for host in groups.get("airflow_worker", ()):
         results += worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale")) + 2
     results += 2 * len(groups.get("airflow_scheduler", ()))
@@ -262,9 +270,11 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
 def load_of(host: str, groups: Groups, value: Value) -> Load:
     """Return what runs on a host of the inventory."""
     own = frozenset(group for group, hosts in groups.items() if host in hosts)
+    servers, execution = api_processes(host, value) if "airflow_api_server" in own else (0, 0)
     return Load(
         groups=own,
-        api_server_processes=api_server_processes(host, value) if "airflow_api_server" in own else 0,
+        api_server_processes=servers,
+        execution_api_processes=execution,
         slots=(
             worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale"))
             if "airflow_worker" in own

@@ -12,15 +12,15 @@ from typing import Any
 WIDTH = 140
 # What must run on the hosts of a group.
 GROUP_UNITS = {
-    "postgres": "postgresql@*.service",
-    "redis": "redis-server.service",
-    "haproxy": "haproxy.service",
-    "airflow_scheduler": "airflow-scheduler.service",
-    "airflow_api_server": "airflow-api-server@*.service",
-    "airflow_dag_processor": "airflow-dag-processor.service",
-    "airflow_triggerer": "airflow-triggerer.service",
-    "flower": "airflow-flower.service",
-    "airflow_worker": "airflow-worker.service",
+    "postgres": ("postgresql@*.service",),
+    "redis": ("redis-server.service",),
+    "haproxy": ("haproxy.service",),
+    "airflow_scheduler": ("airflow-scheduler.service",),
+    "airflow_api_server": ("airflow-api-server@*.service", "airflow-execution-api@*.service"),
+    "airflow_dag_processor": ("airflow-dag-processor.service",),
+    "airflow_triggerer": ("airflow-triggerer.service",),
+    "flower": ("airflow-flower.service",),
+    "airflow_worker": ("airflow-worker.service",),
 }
 GROUP_JOBS = {
     "airflow_scheduler": "SchedulerJob",
@@ -152,7 +152,7 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
         if unit["state"] not in ("active", "reloading"):
             why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
             found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
-    for group, pattern in GROUP_UNITS.items():
+    for group, pattern in ((group, pattern) for group, patterns in GROUP_UNITS.items() for pattern in patterns):
         matching = [unit for unit in units if fnmatch.fnmatchcase(unit["name"], pattern)]
         # What is enabled has been told above.
         if group in host.groups and not any(u["enabled"] or u["state"] not in ("inactive",) for u in matching):

@@ -59,6 +59,12 @@ options:
       - While this file exists the unit is neither started, restarted nor reloaded, and nobody waits for O(health_url).
         It is enabled.
     type: path
+  instances:
+    description:
+      - All wanted instances of the template that O(name) is an instance of. Other instances are stopped and disabled.
+      - Without it, other instances are left alone.
+    type: list
+    elements: str
 attributes:
   check_mode:
     support: full
@@ -75,7 +81,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(enable), C(start), C(restart) and C(reload).
+  description: What was done, of C(enable), C(start), C(restart), C(reload) and C(disable) with the name of another instance.
   returned: always
   type: list
   elements: str
@@ -134,6 +140,18 @@ def plan(
     return [*actions, *(["reload"] if newer else [])], newer
 
 
+def unwanted_instances(name: str, wanted: list[str], listed: str) -> list[str]:
+    """Return the other instances of a unit's template that are not wanted.
+
+    :param name: an instance, as ``airflow-api-server@8081``.
+    :param wanted: all wanted instances, as ``8081``.
+    :param listed: what ``systemctl list-units --all --plain --no-legend`` prints for the template.
+    """
+    template = name.partition("@")[0]
+    keep = {f"{template}@{instance}.service" for instance in wanted}
+    return sorted({line.split()[0] for line in listed.splitlines() if line.strip()} - keep)
+
+
 def answers(url: str, ca_file: str | None = None) -> bool:
     """Return whether a URL answers 200 now. No proxy: it is this host that is asked."""
     context = ssl.create_default_context(cafile=ca_file)
@@ -155,6 +173,7 @@ def main() -> None:
             "health_ca_file": {"type": "path"},
             "health_timeout": {"type": "int", "default": 120},
             "hold_file": {"type": "path"},
+            "instances": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
@@ -203,12 +222,20 @@ def main() -> None:
 
     held = bool(module.params["hold_file"]) and os.path.exists(module.params["hold_file"])
     actions, newer = plan(state, module.params["files"], module.params["reload_files"], held)
-    result: dict[str, Any] = {"changed": bool(actions), "actions": actions, "newer": newer, "held": held}
+    unwanted = []
+    if module.params["instances"]:
+        listed = systemctl("list-units", "--all", "--plain", "--no-legend", f"{name.partition('@')[0]}@*.service")
+        unwanted = unwanted_instances(name, module.params["instances"], listed)
+    told = [*actions, *(f"disable {unit}" for unit in unwanted)]
+    result: dict[str, Any] = {"changed": bool(told), "actions": told, "newer": newer, "held": held}
     if not module.check_mode:
         for action in actions:
             systemctl(action, name)
         if module.params["health_url"] and not held:
             wait_until_healthy(module.params["health_url"], module.params["health_timeout"])
+        # Last: a wanted instance is healthy by now.
+        for unit in unwanted:
+            systemctl("disable", "--now", unit)
     module.exit_json(**result)
 
 

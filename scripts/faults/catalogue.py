@@ -21,12 +21,14 @@ SERVICES = {
     "redis": ("redis", "redis-server.service"),
     "haproxy": ("haproxy", "haproxy.service"),
     "api-server": ("airflow_api_server", "airflow-api-server@8081.service"),
+    "execution-api": ("airflow_api_server", "airflow-execution-api@8091.service"),
     "scheduler": ("airflow_scheduler", "airflow-scheduler.service"),
     "dag-processor": ("airflow_dag_processor", "airflow-dag-processor.service"),
     "triggerer": ("airflow_triggerer", "airflow-triggerer.service"),
     "flower": ("flower", "airflow-flower.service"),
 }
 WORKER = "airflow-worker.service"
+EXECUTION_APIS = ("airflow-execution-api@8091", "airflow-execution-api@8092")
 
 
 def unit(scene: Scene, service: str) -> tuple[str, str]:
@@ -143,9 +145,9 @@ def both(scene: Scene) -> None:
 
 
 def api_servers(scene: Scene, verb: str) -> None:
-    """Stop or start every API server of the cluster."""
+    """Stop or start every API server and every Execution API of the cluster."""
     for host in scene.cluster.groups["airflow_api_server"]:
-        scene.machines.run(host, "systemctl", verb, "airflow-api-server@8081", "airflow-api-server@8082")
+        scene.machines.run(host, "systemctl", verb, "airflow-api-server@8081", *EXECUTION_APIS)
 
 
 def answers_again(scene: Scene) -> bool:
@@ -302,15 +304,13 @@ FAULTS: tuple[Fault, ...] = (
         heal=lambda scene: scene.machines.power_on(scene.worker),
     ),
     Fault(
-        "kill-both-api-servers",
-        "kill -9 of both API servers",
-        inject=lambda scene: scene.machines.kill_unit(
-            scene.cluster.first("airflow_api_server"), *(f"airflow-api-server@{port}" for port in (8081, 8082))
-        ),
+        "kill-both-execution-apis",
+        "kill -9 of both Execution APIs",
+        inject=lambda scene: scene.machines.kill_unit(scene.cluster.first("airflow_api_server"), *EXECUTION_APIS),
     ),
     Fault(
         "api-servers-away",
-        f"both API servers are stopped for {API_AWAY_SECONDS} s",
+        f"all API servers and Execution APIs are stopped for {API_AWAY_SECONDS} s",
         inject=lambda scene: api_servers(scene, "stop"),
         until=Wait(API_AWAY_SECONDS),
         heal=lambda scene: api_servers(scene, "start"),
@@ -334,7 +334,7 @@ SHORT = frozenset(
         "silent-drop-child",
         "api-servers-away",
         "kill-postgresql",
-        "kill-both-api-servers",
+        "kill-both-execution-apis",
         "redis-data-loss",
         "drain-too-long",
     }

@@ -347,9 +347,9 @@ ROWS = [
     ),
     Row(
         "failover",
-        "more slots than the API servers can hear",
+        "more slots than the Execution APIs can hear",
         on("worker1", airflow_worker_concurrency=500),
-        ("group airflow: airflow_failover_seconds = 20", "heartbeats per second", "raise airflow_api_server_instances"),
+        ("group airflow: airflow_failover_seconds = 20", "heartbeats per second", "raise airflow_execution_api_instances"),
     ),
     Row(
         "too soon",

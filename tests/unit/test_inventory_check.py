@@ -279,9 +279,9 @@ def test_an_address_belongs_to_one_host_and_is_not_loopback() -> None:
 
 
 def test_ports_of_one_host_collide_and_those_of_two_do_not() -> None:
-    found = only(check(inventory(everywhere={"flower_port": 8082})))
-    assert (found.where, found.variable, found.value) == ("host control1", "flower_port", "8082")
-    assert "airflow_api_server_first_port + 1" in found.expected
+    found = only(check(inventory(everywhere={"flower_port": 8092})))
+    assert (found.where, found.variable, found.value) == ("host control1", "flower_port", "8092")
+    assert "airflow_execution_api_first_port + 1" in found.expected
     assert check(inventory(everywhere={"airflow_worker_log_port": 8080})) == []
     assert only(check(inventory(everywhere={"haproxy_port": 22}))).expected.endswith(
         "SSH (ansible_port) has 22 on the same host"
@@ -289,7 +289,7 @@ def test_ports_of_one_host_collide_and_those_of_two_do_not() -> None:
 
 
 def test_the_last_api_server_must_have_a_port() -> None:
-    found = only(check(inventory(everywhere={"airflow_api_server_first_port": 65535})))
+    found = only(check(inventory(everywhere={"airflow_execution_api_first_port": 65535})))
     assert found.value == "65536"
 
 
@@ -432,7 +432,7 @@ def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
     assert {(entry["variable"], entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
         ("airflow_result_backend", "192.0.2.0", 5433, "control1"),
         ("airflow_broker_url", "192.0.2.0", 6379, "control1"),
-        ("airflow_execution_api_url", "192.0.2.0", 443, "control1"),
+        ("airflow_execution_api_url", "192.0.2.0", 9443, "control1"),
     }
     assert worker["names"] == []
     assert worker["airflow_version"] == DEFAULTS["airflow_version"]
@@ -440,8 +440,9 @@ def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
 
 def test_the_control_node_is_asked_for_its_ports_and_the_workers_of_the_play() -> None:
     control = machine_plans(inventory(), ["control1", "worker2"])["control1"]
-    assert [entry["port"] for entry in control["ports"]] == [5432, 5433, 6379, 443, 80, 8081, 8082, 8974, 8794, 5555]
-    assert control["ports"][6]["units"] == ["airflow-api-server@8082.service"]
+    ports = [5432, 5433, 6379, 443, 80, 9443, 8081, 8091, 8092, 8974, 8794, 5555]
+    assert [entry["port"] for entry in control["ports"]] == ports
+    assert control["ports"][8]["units"] == ["airflow-execution-api@8092.service"]
     assert control["names"] == [{"address": "192.0.2.2", "host": "worker2"}]
     assert control["endpoints"] == []
 
@@ -455,7 +456,7 @@ def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
     assert {(entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
         ("broker.example.org", 6379, ""),
         ("db", 99, ""),
-        ("192.0.2.0", 443, "control1"),
+        ("192.0.2.0", 9443, "control1"),
     }
 
 

@@ -70,6 +70,11 @@ def test_a_whole_control_node_fits_into_a_machine_of_two_gigabytes() -> None:
     assert not memory.plan(1024, load(ALL)).fits
 
 
+def test_the_pools_of_the_execution_apis_are_those_of_their_role() -> None:
+    tasks = yaml.safe_load((ROLES / "airflow_execution_api/tasks/main.yml").read_text())
+    assert tasks[-1]["vars"]["airflow_process_config"]["database"] == memory.EXECUTION_API_POOL
+
+
 def test_a_small_difference_of_memory_changes_nothing() -> None:
     assert memory.plan(1970, load(ALL)).parts == memory.plan(1965, load(ALL)).parts
 
@@ -132,9 +137,10 @@ def value_of(variables: Mapping[str, Mapping[str, Any]]) -> memory.Value:
 
 
 def test_connections_follow_processes_pools_and_slots() -> None:
-    # 2 API servers with two pools each, and three processes with one, of 15; 2 workers with 16 + 2, the scheduler's 2.
+    # An API server with two pools of 15, two Execution APIs with two pools of 10, and three processes with one of 15; 2 workers
+    # with 16 + 2, the scheduler's 2.
     assert memory.connections(GROUPS, value_of({})) == {
-        "main": memory.step_up(25 + 2 * 2 * 15 + 3 * 15),
+        "main": memory.step_up(25 + 2 * 15 + 2 * 2 * 10 + 3 * 15),
         "results": memory.step_up(10 + 2 * 18 + 2),
     }
     more: dict[str, dict[str, Any]] = {
@@ -145,7 +151,7 @@ def test_connections_follow_processes_pools_and_slots() -> None:
         "worker1": {"airflow_worker_concurrency": 500},
     }
     assert memory.connections(GROUPS, value_of(more)) == {
-        "main": memory.step_up(25 + 4 * 2 * 30 + 3 * 30),
+        "main": memory.step_up(25 + 4 * 2 * 30 + 2 * 2 * 25 + 3 * 30),
         "results": memory.step_up(10 + 502 + 18 + 2),
     }
 
@@ -185,7 +191,7 @@ def test_an_explicit_limit_that_is_too_small_is_refused() -> None:
 def test_a_machine_that_is_too_small_for_its_groups_is_refused() -> None:
     (found,) = problems(1800)
     assert (found.variable, found.value) == ("memory", "1800 MB")
-    assert "= 1900" in found.expected
+    assert "= 1915" in found.expected
     assert "give the machine more memory" in found.remedy
 
 

@@ -17,7 +17,7 @@ Connect = Callable[[str], Host]
 
 # Group -> its units; (host's own port, address it must listen on) is in LISTENERS.
 UNITS = {
-    "airflow_api_server": ["airflow-api-server@8081", "airflow-api-server@8082"],
+    "airflow_api_server": ["airflow-api-server@8081", "airflow-execution-api@8091", "airflow-execution-api@8092"],
     "airflow_dag_processor": ["airflow-dag-processor"],
     "airflow_scheduler": ["airflow-scheduler"],
     "airflow_triggerer": ["airflow-triggerer"],
@@ -35,13 +35,13 @@ TIMED = {
 }
 # "*" is any address of the host, "lo" the loopback only.
 LISTENERS = {
-    "airflow_api_server": {(8081, "lo"), (8082, "lo")},
+    "airflow_api_server": {(8081, "lo"), (8091, "lo"), (8092, "lo")},
     "airflow_dag_processor": set(),
     "airflow_scheduler": {(8974, "lo")},
     "airflow_triggerer": {(8794, "*")},
     "airflow_worker": {(8793, "*")},
     "flower": {(5555, "lo")},
-    "haproxy": {(80, "*"), (443, "*")},
+    "haproxy": {(80, "*"), (443, "*"), (9443, "*")},
     "postgres": {(5432, "*"), (5433, "*")},
     "redis": {(6379, "*")},
 }
@@ -53,6 +53,13 @@ SECRETS_OF = {
         "CORE__FERNET_KEY",
         "API_AUTH__JWT_SECRET",
         "API__SECRET_KEY",
+        "CLUSTER_SESSION_SECRET",
+    },
+    "execution-api": {
+        "DATABASE__SQL_ALCHEMY_CONN",
+        "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "CORE__FERNET_KEY",
+        "API_AUTH__JWT_SECRET",
     },
     "dag-processor": {"DATABASE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN_ASYNC", "CORE__FERNET_KEY"},
     "flower": {"CELERY__BROKER_URL", "CELERY__FLOWER_BASIC_AUTH"},
@@ -120,7 +127,9 @@ def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Co
 def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, name: str) -> None:
     host = connect(name)
     for process in processes_of(cluster, name):
-        unit = "airflow-api-server@8081" if process == "api-server" else f"airflow-{process}"
+        unit = {"api-server": "airflow-api-server@8081", "execution-api": "airflow-execution-api@8091"}.get(
+            process, f"airflow-{process}"
+        )
         shown = properties(host, unit)
         assert shown["KillMode"] == "mixed"
         assert shown["Restart"] == "always"
@@ -165,7 +174,7 @@ def test_configuration_is_readable_and_secrets_are_roots(
             assert not [secret for secret, value in secrets.items() if value in config.content_string]
         secret_file = host.file(f"/etc/airflow/secrets/{process}.env")
         assert (secret_file.user, secret_file.group, secret_file.mode) == ("root", "root", 0o600)
-        held = set(re.findall(r"^AIRFLOW__(\w+)=", secret_file.content_string, re.MULTILINE))
+        held = set(re.findall(r"^AIRFLOW_(?:_)?(\w+)=", secret_file.content_string, re.MULTILINE))
         assert held == SECRETS_OF[process]
     files = set(host.check_output("ls /etc/airflow/secrets").split())
     if name in cluster.workers:
@@ -454,9 +463,10 @@ def test_haproxy_sees_every_api_server(cluster: Cluster, connect: Connect) -> No
     servers = {
         row["svname"]: row["status"]
         for row in rows
-        if row["pxname"] == "api_servers" and row["svname"] not in ("BACKEND", "FRONTEND")
+        if row["pxname"] in ("api_servers", "execution_api") and row["svname"] not in ("BACKEND", "FRONTEND")
     }
-    assert len(servers) == 2 * len(cluster.groups["airflow_api_server"])
+    # One API server and two Execution APIs on each host.
+    assert len(servers) == 3 * len(cluster.groups["airflow_api_server"])
     assert set(servers.values()) == {"UP"}
 
 

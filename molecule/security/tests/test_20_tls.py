@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 import subprocess
 import time
-from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from airflow_client import ApiError, wait_for
-from airflow_client import http as request
 from cluster_inventory import Cluster
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,7 +24,7 @@ STARTUP = b"user\0airflow\0database\0airflow\0\0"
 
 
 # From where a service is reached: the firewall lets nobody else in.
-CLIENTS = {"broker": "airflow_worker", "database": "airflow_scheduler", "results": "airflow_worker"}
+CLIENTS = {"broker": "airflow_worker", "Execution API": "airflow_worker", "database": "airflow_scheduler", "results": "airflow_worker"}
 
 
 def connect(cluster: Cluster, name: str) -> socket.socket:
@@ -63,6 +59,7 @@ def service(cluster: Cluster, name: str) -> tuple[str, int]:
     """Return address and port of a service with TLS."""
     group, variable = {
         "front door": ("haproxy", "haproxy_port"),
+        "Execution API": ("haproxy", "haproxy_execution_api_port"),
         "broker": ("redis", "redis_port"),
         "database": ("postgres", "postgres_port"),
         "results": ("postgres", "postgres_results_port"),
@@ -71,7 +68,7 @@ def service(cluster: Cluster, name: str) -> tuple[str, int]:
     return cluster.address(host), int(cluster.variables[host][variable])
 
 
-SERVICES = ("front door", "broker", "database", "results")
+SERVICES = ("front door", "Execution API", "broker", "database", "results")
 
 
 def shake_hands(cluster: Cluster, name: str, context: ssl.SSLContext, server_name: str | None = None) -> ssl.SSLSocket:
@@ -168,60 +165,3 @@ def test_the_databases_answer_nobody_without_tls(cluster: Cluster, name: str) ->
     assert answer[:1] == b"E"
     assert b"no pg_hba.conf entry" in answer
     assert b"no encryption" in answer
-
-
-def test_http_is_sent_to_https(cluster: Cluster) -> None:
-    host = cluster.first("haproxy")
-    connection = http.client.HTTPConnection(cluster.address(host), 80, timeout=TIMEOUT)
-    connection.request("GET", "/dags?tag=x")
-    answer = connection.getresponse()
-    assert answer.status == 308
-    assert answer.headers["Location"] == f"{cluster.url}/dags?tag=x"
-    connection.close()
-
-
-@pytest.mark.parametrize("path", ["/", "/api/v2/version", "/execution/health", "/flower/healthcheck"])
-def test_browsers_are_told_to_come_back_with_tls_only(cluster: Cluster, path: str) -> None:
-    address, port = service(cluster, "front door")
-    connection = http.client.HTTPSConnection(address, port, timeout=TIMEOUT, context=trusting(cluster.ca_file))
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    assert answer.status < 500
-    assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
-    connection.close()
-
-
-def guess_token(cluster: Cluster) -> int:
-    """Try a wrong password; return the status."""
-    body = {"username": cluster.admin[0], "password": "a guess"}
-    return request("POST", f"{cluster.url}/auth/token", body=body, ca_file=cluster.ca_file)[0]
-
-
-def guess_form(cluster: Cluster) -> int:
-    """Try a wrong password in the form of a browser; return the status."""
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    url = f"{cluster.url}/auth/login/"
-    return request("POST", url, headers=headers, ca_file=cluster.ca_file)[0]
-
-
-def guess_flower(cluster: Cluster) -> int:
-    """Try a wrong password at Flower; return the status."""
-    headers = {"Authorization": "Basic " + b64encode(b"flower:a guess").decode()}
-    return request("GET", f"{cluster.flower_url}/api/workers", headers=headers, ca_file=cluster.ca_file)[0]
-
-
-def test_who_guesses_passwords_is_slowed_and_nobody_else_is(cluster: Cluster) -> None:
-    client = cluster.client()
-    assert client.version()  # logged in before
-    # In turn: none of them is refused unless the others count, too.
-    guesses = (guess_token, guess_form, guess_flower)
-    answers = [guess(cluster) for _ in range(10) for guess in guesses]
-    first = answers.index(429)
-    assert 20 <= first <= 22
-    # From the first refusal on, all but the few that become free again while the minute goes on.
-    assert answers[first:].count(429) >= len(answers[first:]) - 3
-    # What needs no login goes on from the same address, and so does who has one.
-    assert client.health()
-    assert client.version()
-    # A minute later the right password is welcome: what was refused in between has not counted.
-    wait_for(lambda: cluster.client().version(), what="the next login", seconds=90, interval=2, transient=(ApiError,))

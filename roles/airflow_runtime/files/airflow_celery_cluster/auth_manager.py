@@ -1,0 +1,69 @@
+"""The auth manager of the API servers: Flask-AppBuilder, with a logout that ends everything that authenticates.
+
+The FAB provider's own logout removes the cookies from the browser. The session in the database and the token stay
+valid, so a copied cookie would outlive the logout by hours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import flask
+from airflow import settings
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+from airflow.configuration import conf
+from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
+from starlette.concurrency import run_in_threadpool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import FastAPI, Request, Response
+
+
+class SharedSessionKey(RuntimeError):
+    """The key of the UI's sessions is one that workers hold, too."""
+
+
+class ClusterAuthManager(FabAuthManager):
+    """Flask-AppBuilder's users, roles and login, and a complete logout."""
+
+    def get_fastapi_app(self) -> FastAPI | None:
+        """Return the application below ``/auth``. Raises SharedSessionKey where workers hold the key of the sessions."""
+        app = super().get_fastapi_app()
+        if app is None or self.flask_app is None:
+            return app
+        if self.flask_app.secret_key == conf.get("api", "secret_key"):
+            raise SharedSessionKey(
+                "SECRET_KEY of Flask is [api] secret_key, which workers and triggerers hold: whoever has it is Admin. "
+                "Expected: [fab] config_file names the file that the deployment writes. Remove fab.config_file from "
+                "airflow_config, and put settings of the site into webserver_config.py in AIRFLOW_HOME."
+            )
+
+        @app.middleware("http")
+        async def end_session_at_logout(
+            request: Request, call_next: Callable[[Request], Awaitable[Response]]
+        ) -> Response:
+            if request.scope["path"].rstrip("/").endswith("/logout"):
+                await run_in_threadpool(self.end_session, request)
+            return await call_next(request)
+
+        return app
+
+    def end_session(self, request: Request) -> None:
+        """Revoke the tokens of a request, and delete its session from the database."""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        for token in {request.cookies.get(COOKIE_NAME_JWT_TOKEN), bearer if scheme.lower() == "bearer" else None}:
+            if token:
+                self.revoke_token(token)
+        app = self.flask_app
+        if app is None or app.config.get("SESSION_COOKIE_NAME", "session") not in request.cookies:
+            return
+        try:
+            with app.test_request_context("/logout", headers={"Cookie": request.headers.get("cookie", "")}):
+                flask.session.clear()
+                # An empty session is removed from its store.
+                app.session_interface.save_session(app, flask.session, app.response_class())
+        finally:
+            # The connection belongs to this thread, which serves other requests next.
+            settings.Session.remove()
