@@ -1,8 +1,9 @@
-"""Measure how many heartbeats of running tasks the API servers of a cluster answer each second.
+"""Measure how many heartbeats of running tasks the Execution APIs of a cluster answer each second.
 
-``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. One task runs, and many
-connections send its heartbeat again and again, with its own token, through HAProxy as workers do. Everything
-shares this machine's cores, so the real limit is above the result.
+``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. One task runs, and many connections send
+its heartbeat again and again, with its own token: from a worker through HAProxy, as workers do, or with ``--direct``
+from the API server's host to one Execution API process. All machines share the cores of this one, so the real limit
+is above the result.
 """
 
 from __future__ import annotations
@@ -10,21 +11,51 @@ from __future__ import annotations
 import argparse
 import hashlib
 import hmac
-import http.client
 import json
 import statistics
 import sys
-import threading
 import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_client import wait_for
 from cluster_inventory import PROJECT, Cluster
+from faults.machines import Machines
 
 DAG = "cluster_check"
+FIRST_PORT = 8091
+# Run on a machine of the cluster: prints how long each heartbeat took, in seconds.
+PROGRAM = """
+import http.client, json, ssl, sys, threading, time
+
+host, port, tls, path, body, headers, connections, seconds = json.load(sys.stdin)
+times, errors, until = [], [], time.monotonic() + seconds
+
+def beat():
+    if tls:
+        context = ssl.create_default_context(cafile="/etc/airflow/tls/ca.pem")
+        link = http.client.HTTPSConnection(host, port, context=context)
+    else:
+        link = http.client.HTTPConnection(host, port)
+    while time.monotonic() < until and not errors:
+        begun = time.monotonic()
+        link.request("PUT", path, body, headers)
+        answer = link.getresponse()
+        text = answer.read()
+        if answer.status != 204:
+            errors.append(f"heartbeat: HTTP {answer.status}: {text[:300]!r}")
+        times.append(time.monotonic() - begun)
+
+threads = [threading.Thread(target=beat) for _ in range(connections)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+if errors:
+    sys.exit(errors[0])
+print(json.dumps(times))
+"""
 
 
 def token(secret: str, task: str) -> str:
@@ -34,32 +65,19 @@ def token(secret: str, task: str) -> str:
         return urlsafe_b64encode(content).rstrip(b"=")
 
     now = int(time.time())
+    kid = hashlib.sha256(f"kid:{secret}".encode()).hexdigest()[:16]
     claims = {"sub": task, "aud": "urn:airflow.apache.org:task", "iat": now, "nbf": now, "exp": now + 600, "jti": "0"}
-    signed = part(json.dumps({"alg": "HS512", "typ": "JWT"}).encode()) + b"." + part(json.dumps(claims).encode())
+    header = {"alg": "HS512", "typ": "JWT", "kid": kid}
+    signed = part(json.dumps(header).encode()) + b"." + part(json.dumps(claims | {"scope": "execution"}).encode())
     return (signed + b"." + part(hmac.digest(secret.encode(), signed, hashlib.sha512))).decode()
-
-
-def beat(url: str, task: dict[str, Any], authorization: str, until: float, times: list[float]) -> None:
-    """Send heartbeats over one connection until a moment; note how long each answer took."""
-    where = urlsplit(url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port)
-    body = json.dumps({"hostname": task["hostname"], "pid": task["pid"]})
-    headers = {"Authorization": f"Bearer {authorization}", "Content-Type": "application/json"}
-    while time.monotonic() < until:
-        begun = time.monotonic()
-        connection.request("PUT", f"/execution/task-instances/{task['id']}/heartbeat", body, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 204:
-            raise RuntimeError(f"heartbeat: HTTP {answer.status}: {text[:300]!r}")
-        times.append(time.monotonic() - begun)
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-i", "--inventory", type=Path, default=PROJECT / "inventory/local")
-    parser.add_argument("--connections", type=int, default=8, help="heartbeats on their way at once (default 8)")
+    parser.add_argument("--direct", action="store_true", help="send to one Execution API process, without HAProxy and TLS")
+    parser.add_argument("--connections", type=int, default=8, help="heartbeats under way at once (default 8)")
     parser.add_argument("--seconds", type=float, default=20, help="time to measure (default 20)")
     arguments = parser.parse_args()
     cluster = Cluster.read(arguments.inventory)
@@ -74,17 +92,19 @@ def main() -> int:
         return next((task for task in tasks if task["task_id"] == "record_host" and task["pid"]), None)
 
     task = wait_for(running, what="one running task", seconds=60)
-    authorization = token(cluster.password("airflow_jwt_secret"), task["id"])
-    times: list[float] = []
-    until = time.monotonic() + arguments.seconds
-    threads = [
-        threading.Thread(target=beat, args=(cluster.url, task, authorization, until, times))
-        for _ in range(arguments.connections)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    headers = {
+        "Authorization": f"Bearer {token(cluster.password('airflow_jwt_secret'), task['id'])}",
+        "Content-Type": "application/json",
+    }
+    haproxy = cluster.first("haproxy")
+    port = int(cluster.variables[haproxy]["haproxy_execution_api_port"])
+    address = cluster.variables[haproxy]["airflow_address"] or cluster.address(haproxy)
+    where = ("127.0.0.1", FIRST_PORT, False) if arguments.direct else (address, port, True)
+    path = f"/execution/task-instances/{task['id']}/heartbeat"
+    body = json.dumps({"hostname": task["hostname"], "pid": task["pid"]})
+    wanted = json.dumps([*where, path, body, headers, arguments.connections, arguments.seconds])
+    host = cluster.first("airflow_api_server") if arguments.direct else cluster.workers[0]
+    times = json.loads(Machines(cluster).told(host, wanted, "python3", "-c", PROGRAM))
     slow = statistics.quantiles(times, n=20)[-1]
     print(
         f"{len(times) / arguments.seconds:.0f} heartbeats per second over {arguments.connections} connections; "

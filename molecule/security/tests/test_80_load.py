@@ -1,0 +1,97 @@
+"""Nothing that people or strangers do at the front door delays the heartbeat of a task."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+
+from cluster_inventory import Cluster
+from faults.harness import Fault, Scene, run_fault
+from faults.machines import Machines
+from test_15_front_door import FORGET, MIB, send
+
+# Longer than the time in which a task without heartbeats is ended.
+SECONDS = 20
+LOGINS, QUERIES = 60, 20
+# Heavy: all task instances and all runs with their DAGs, and the pages of the UI that ask for most.
+QUERY_PATHS = (
+    "/api/v2/dags/~/dagRuns/~/taskInstances?limit=100",
+    "/api/v2/dags/~/dagRuns?limit=100",
+    "/ui/dags?limit=100",
+    "/api/v2/eventLogs?limit=100",
+)
+
+
+class Flood:
+    """Sixty logins and twenty queries at any time, and one upload of 50 MB after the other."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._bearer = {"Authorization": f"Bearer {cluster.client().token()}"}
+        self._end = 0.0
+        self._lock = threading.Lock()
+        self.answers: Counter[tuple[str, int]] = Counter()
+
+    def log_in(self) -> int:
+        """Try a password that is wrong."""
+        body = json.dumps({"username": self._cluster.admin[0], "password": f"a guess {time.monotonic_ns()}"})
+        return send(self._cluster, "POST", "/auth/token", body, {"Content-Type": "application/json"}).status
+
+    def query(self) -> int:
+        """Ask for much."""
+        path = QUERY_PATHS[time.monotonic_ns() % len(QUERY_PATHS)]
+        return send(self._cluster, "GET", path, headers=self._bearer).status
+
+    def upload(self) -> int:
+        """Send 50 MB."""
+        return send(self._cluster, "POST", "/api/v2/variables", b"x" * 50 * MIB, self._bearer).status
+
+    def _again(self, name: str, ask: Callable[[], int]) -> None:
+        while time.monotonic() < self._end:
+            try:
+                status = ask()
+            except (OSError, HTTPException):
+                # HAProxy has answered 413, and closed the connection under the upload.
+                status = 0
+            with self._lock:
+                self.answers[name, status] += 1
+
+    def run(self, scene: Scene) -> None:
+        """Flood the front door while tasks run. The login limit is taken away: HAProxy forgets each second who has tried."""
+        self._end = time.monotonic() + SECONDS
+        host = scene.cluster.first("haproxy")
+        with ThreadPoolExecutor(LOGINS + QUERIES + 2) as pool:
+            for name, ask, count in (("login", self.log_in, LOGINS), ("query", self.query, QUERIES), ("upload", self.upload, 1)):
+                for _ in range(count):
+                    pool.submit(self._again, name, ask)
+            while time.monotonic() < self._end:
+                scene.machines.run(host, "python3", "-c", FORGET)
+                time.sleep(1)  # the pace at which addresses that nobody has seen before come along
+
+
+def missed_heartbeats(machines: Machines, cluster: Cluster, since: float) -> list[str]:
+    """Return the lines of the workers' journals that tell of a heartbeat that failed, or of a lease that ran out."""
+    found = []
+    for worker in cluster.workers:
+        lines = machines.run(worker, "journalctl", "--unit=airflow-worker", f"--since=@{since:.0f}", "--output=cat")
+        found += [line for line in lines.splitlines() if "heartbeat" in line.lower() and "succe" not in line.lower()]
+    return found
+
+
+def test_a_flood_at_the_front_door_costs_no_heartbeat(cluster: Cluster) -> None:
+    flood, machines, since = Flood(cluster), Machines(cluster), time.time()
+    fault = Fault("flood", "logins, queries and uploads at once", inject=flood.run, load={"tasks": 8, "seconds": SECONDS + 10})
+    result = run_fault(cluster, fault)
+    print(result.as_json(), dict(flood.answers))
+    assert result.problems == []
+    assert (result.tasks, result.interrupted) == (8, 0)
+    assert missed_heartbeats(machines, cluster, since) == []
+    # It was one: logins were checked, queries were answered, no upload was read.
+    assert flood.answers["login", 401] > 10
+    assert flood.answers["query", 200] > 10
+    assert not any(status not in (0, 413) for name, status in flood.answers if name == "upload")
