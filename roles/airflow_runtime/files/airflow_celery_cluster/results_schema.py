@@ -1,7 +1,7 @@
 """Print the tables of Celery's result backend, and the statements that create what is missing of them.
 
-A worker's login to the results database may create nothing, so the deployment executes the statements as the owner of the
-database. Prints one JSON object: ``{"tables": ["celery_taskmeta", ...], "statements": ["CREATE SEQUENCE ...", ...]}``.
+A worker's login to the results database may create nothing, so the deployment executes the statements as the owner of
+the database. Prints one JSON object: ``{"tables": ["celery_taskmeta"], "statements": ["CREATE TABLE ..."]}``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def results_schema() -> dict[str, list[str]]:
         ]
         elements.append(CreateTable(table, if_not_exists=True))
         elements += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect()
     return {
         "tables": [table.name for table in tables],
         "statements": [str(element.compile(dialect=dialect)).strip() for element in elements],
