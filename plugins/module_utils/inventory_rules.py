@@ -339,6 +339,7 @@ RULES: Mapping[str, Between | Matches] = {
     "postgres_max_connections": Between(20, 262_143),
     "postgres_memory_mb": _MEMORY,
     "postgres_port": _PORT,
+    "postgres_results_max_mb": Between(64, 1023, "(MiB)"),
     "postgres_results_port": _PORT,
     "preflight_connect_timeout": Between(1, 300, "(seconds)"),
     "preflight_max_clock_offset": Between(1, 3600, "(seconds)"),

@@ -193,6 +193,8 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_dags_git_url", ["", "https://h/r.git", "git@h:r.git", "/srv/r.git"], ["h r", "r.git"]),
     ("airflow_dags_git_subdir", ["", "dags", "a/b"], ["/dags", "../dags", "a/../b"]),
     ("airflow_runtime_index_url", ["", "https://h/simple"], ["h/simple"]),
+    # From 1 GiB on, a table goes on in a second file, and the limit would be none.
+    ("postgres_results_max_mb", [64, 512, 1023], [0, 63, 1024]),
     ("redis_bind", [["0.0.0.0"], ["127.0.0.1", "-::1"], ["*"]], [[], ["everywhere"]]),
     ("airflow_runtime_extra_requirements", [[], ["a>=1", "b[c]"]], [["--pre"], ["a b"], ["apache-airflow==3.3.1"]]),
     (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow_client import AirflowClient
+from airflow_client import AirflowClient, wait_for
 from cluster_inventory import Cluster
 from conftest import PROJECT, Play
 from testinfra.host import Host
@@ -25,6 +25,12 @@ CONTROL_UNITS = (
     "airflow-flower",
 )
 WORKER_UNITS = ("airflow-worker", "airflow-worker-watchdog")
+# Units of the distribution, by the group of their hosts.
+SERVICE_UNITS = {
+    "haproxy": ("haproxy.service",),
+    "postgres": ("postgresql@*-main.service", "postgresql@*-results.service"),
+    "redis": ("redis-server.service",),
+}
 WORKER_SECRETS = ("airflow_api_secret_key", "airflow_broker_password", "airflow_results_password")
 
 PROBE_DAG = '''
@@ -204,12 +210,62 @@ def main_pid(host: Host, unit: str) -> str:
     return str(host.check_output(f"systemctl show --property=MainPID --value {unit}"))
 
 
+def service_units(cluster: Cluster, connect: Connect) -> list[tuple[Host, str]]:
+    """Return the running units of HAProxy, PostgreSQL and Redis, each with its host."""
+    return [
+        (host, host.check_output(f"systemctl list-units --plain --no-legend --state=active '{pattern}'").split()[0])
+        for group, patterns in SERVICE_UNITS.items()
+        for host in map(connect, cluster.groups[group])
+        for pattern in patterns
+    ]
+
+
+def exposure(host: Host, unit: str) -> float:
+    """Return how exposed a unit is, from 0 to 10, in the words of systemd."""
+    said = host.run(f"systemd-analyze security --no-pager {unit}").stdout
+    return float(said.partition("Overall exposure level for")[2].partition(": ")[2].split()[0])
+
+
 def test_exposure(cluster: Cluster, connect: Connect, name: str) -> None:
     host = connect(name)
     for unit in units_of(cluster, name):
-        said = host.run(f"systemd-analyze security --no-pager {unit}").stdout
-        exposure = float(said.partition("Overall exposure level for")[2].partition(": ")[2].split()[0])
-        assert 0 < exposure <= MOST_EXPOSURE, said
+        assert 0 < exposure(host, unit) <= MOST_EXPOSURE, unit
+
+
+def test_exposure_of_services(cluster: Cluster, connect: Connect) -> None:
+    found = {unit: exposure(host, unit) for host, unit in service_units(cluster, connect)}
+    assert len(found) == 4
+    assert {unit: number for unit, number in found.items() if not 0 < number <= MOST_EXPOSURE} == {}
+
+
+def test_no_process_of_a_service_is_root(cluster: Cluster, connect: Connect) -> None:
+    for host, unit in service_units(cluster, connect):
+        group = host.check_output(f"systemctl show --property=ControlGroup --value {unit}")
+        # The path that systemd names begins at the machine's own root, which a container may see deeper down.
+        pids = host.check_output(f"cat $(find /sys/fs/cgroup -path '*{group}/cgroup.procs' | head -1)").split()
+        assert main_pid(host, unit) in pids
+        users = set(host.check_output(f"ps -o user:32= -p {','.join(pids)}").split())
+        assert users == {{"haproxy": "haproxy", "redis-s": "redis"}.get(unit[:7], "postgres")}, unit
+
+
+def test_haproxy_reloads_in_its_sandbox(cluster: Cluster, connect: Connect) -> None:
+    """The new worker binds ports below 1024 and reads the keys again, without root."""
+    host = connect(cluster.first("haproxy"))
+
+    def workers() -> set[str]:
+        return set(host.check_output(f"pgrep --parent {main_pid(host, 'haproxy')}").split())
+
+    before = workers()
+    host.check_output("systemctl reload haproxy")
+    wait_for(lambda: workers() - before, what="a new worker process of HAProxy", seconds=30)
+    port = cluster.variables[cluster.first("haproxy")]["haproxy_port"]
+    answer = host.check_output(
+        f"curl --silent --cacert /etc/airflow/tls/ca.pem https://127.0.0.1:{port}/execution/health -o /dev/null "
+        "-w '%{http_code}'"
+    )
+    assert answer == "200"
+    modes = host.check_output("stat -c '%a %U' /run/haproxy /etc/airflow/tls/haproxy.pem.key").splitlines()
+    assert modes == ["750 haproxy", "600 haproxy"]
 
 
 def test_no_process_looks_into_another(cluster: Cluster, connect: Connect, name: str) -> None:

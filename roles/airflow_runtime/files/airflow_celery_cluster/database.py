@@ -132,7 +132,10 @@ def in_use() -> bool:
 
 
 def results_step() -> Step:
-    """Celery's result tables exist before workers that start together race to create them."""
+    """Celery's result tables exist before workers that start together race to create them.
+
+    In the cluster's own results database role ``airflow_database`` has created them, as the owner (``results_schema``).
+    """
     from celery.backends.database.session import ResultModelBase
     from sqlalchemy import create_engine, inspect
 
