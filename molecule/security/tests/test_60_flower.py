@@ -121,6 +121,32 @@ def test_flower_shows_tasks_and_no_message(cluster: Cluster, machines: Machines)
     )
 
 
+def test_the_tasks_page_gets_its_rows(cluster: Cluster) -> None:
+    """The page in a browser asks with POST."""
+    query = "?draw=1&start=0&length=10&order[0][column]=0&columns[0][data]=name&order[0][dir]=asc"
+    status, text = flower(cluster, f"/tasks/datatable{query}", "POST")
+    assert (status, json.loads(text)["draw"]) == (200, 1)
+
+
+def test_messages_are_hidden_without_the_failover_tuning(cluster: Cluster, machines: Machines) -> None:
+    """Without the tuning, airflow.cfg has no leases; then the worker has no fence, and hides messages all the same."""
+    program = (
+        "from airflow_celery_cluster import celery_config\n"
+        "from celery.app.task import Task\n"
+        "from celery.signals import task_prerun\n"
+        "print(Task.Request.__name__, celery_config.CONFIG['worker_send_task_events'], len(task_prerun.receivers))\n"
+    )
+    script = """
+        folder=$(mktemp -d); trap 'rm -r "$folder"' EXIT
+        grep -v '^{left_out}' /etc/airflow/worker/airflow.cfg > "$folder/airflow.cfg"
+        set -a; . /etc/airflow/secrets/worker.env
+        AIRFLOW_HOME=$folder AIRFLOW_CONFIG=$folder/airflow.cfg /opt/airflow/current/bin/python - | tail -n 1
+    """
+    for left_out, receivers in (("terminate_after", 0), ("no such line", 1)):
+        told = machines.told(cluster.workers[0], program, "sh", "-euc", script.format(left_out=left_out))
+        assert told.split() == ["PrivateRequest", "True", str(receivers)]
+
+
 def test_flower_counts_messages(cluster: Cluster) -> None:
     queues = {
         queue["name"]: queue["messages"]
