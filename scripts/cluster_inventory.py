@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -199,12 +198,12 @@ class Cluster:
         return hostname
 
     def flower_workers(self) -> set[str]:
-        """Return the names of the workers that answer Flower now."""
-        url = f"{self.flower_url}/api/workers?refresh=1"
+        """Return the names of the workers whose events say that they are alive now."""
+        url = f"{self.flower_url}/api/workers?status=1"
         status, text = http("GET", url, login=self.flower_login, ca_file=self.ca_file)
         if status != 200:
             raise ApiError("GET", url, status, text)
-        return set(re.findall(r'"celery@([^"]+)": \{', text))
+        return {name.removeprefix("celery@") for name, alive in json.loads(text).items() if alive}
 
     def command(self, pattern: str, *command: str) -> dict[str, list[str]]:
         """Run a command as root on some hosts; return the lines each of them printed."""

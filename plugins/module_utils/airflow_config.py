@@ -16,13 +16,14 @@ AIRFLOW_PROCESSES = frozenset(
 )
 PROCESSES = AIRFLOW_PROCESSES | {"flower"}
 _WITH_DATABASE = AIRFLOW_PROCESSES - {"worker"}
+_WITH_CELERY = frozenset({"scheduler", "worker", "database"})
 
 # Sections that only some processes read. A section that is not named here is read by every
 # Airflow process: a restart too many is better than a setting that silently does not apply.
 SECTION_READERS: Mapping[str, frozenset[str]] = {
     "api": frozenset({"api-server", "execution-api"}),
     "api_auth": frozenset({"api-server", "execution-api", "scheduler"}),
-    "celery": frozenset({"scheduler", "worker", "flower", "database"}),
+    "celery": _WITH_CELERY,
     "celery_broker_transport_options": frozenset({"scheduler", "worker", "flower"}),
     "celery_result_backend_transport_options": frozenset({"scheduler", "worker"}),
     "dag_processor": frozenset({"dag-processor"}),
@@ -32,7 +33,6 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
     "fab": frozenset({"api-server", "database"}),
     # Our own: the lease of a running task, see airflow_celery_cluster.fence.
     "failover": frozenset({"worker"}),
-    "logging": PROCESSES,
     "scheduler": frozenset({"scheduler"}),
     "triggerer": frozenset({"triggerer"}),
     "workers": frozenset({"worker"}),
@@ -50,6 +50,11 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api_auth", "trusted_jwks_url"): frozenset({"api-server", "execution-api"}),
     ("celery", "celery_config_options"): frozenset({"worker"}),
     ("celery", "operation_timeout"): frozenset({"scheduler"}),
+    ("celery", "ssl_active"): _WITH_CELERY | {"flower"},
+    ("celery", "ssl_cacert"): _WITH_CELERY | {"flower"},
+    ("celery", "ssl_cert"): _WITH_CELERY | {"flower"},
+    ("celery", "ssl_key"): _WITH_CELERY | {"flower"},
+    ("celery", "ssl_mutual_tls"): _WITH_CELERY | {"flower"},
     ("celery", "sync_parallelism"): frozenset({"scheduler"}),
     ("celery", "task_publish_max_retries"): frozenset({"scheduler"}),
     ("celery", "worker_autoscale"): frozenset({"worker"}),

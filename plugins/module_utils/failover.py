@@ -236,11 +236,3 @@ def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Itera
         f"{tries:g} s do not fit into {lease}",
         larger,
     )
-    celery = config.get("celery")
-    if isinstance(celery, Mapping) and "celery_config_options" in celery:
-        yield Broken(
-            "celery.celery_config_options",
-            celery["celery_config_options"],
-            "airflow_celery_cluster.celery_config.CONFIG, through which a worker loads the fence",
-            "put the settings into airflow_config.celery.extra_celery_config, or set airflow_failover_tuning: false",
-        )

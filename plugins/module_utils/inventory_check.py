@@ -1055,6 +1055,16 @@ def _renamed(old: str, value: Any, new: str) -> Problem:
     return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
 
 
+def publishes_messages(extra: Any) -> bool:
+    """Return whether these further settings of Celery, a mapping or JSON, have the scheduler publish what it sends."""
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra)
+        except ValueError:
+            return False
+    return isinstance(extra, Mapping) and bool(extra.get(rules.SENT_EVENTS))
+
+
 def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:
     name = f"{section}.{option}"
     variable, shown = f"airflow_config.{name}", show(value, looks_secret(option) or name in options.sensitive)
@@ -1066,6 +1076,11 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
     if base in rules.OWNED_OPTIONS:
         own = rules.OWNED_OPTIONS[base]
         return variable, shown, f"variable {own}, on which more than airflow.cfg depends", f"set variable {own} instead"
+    if name in rules.FIXED_OPTIONS:
+        return variable, shown, *rules.FIXED_OPTIONS[name]
+    if name == "celery.extra_celery_config" and publishes_messages(value):
+        what = f"settings without {rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
+        return variable, shown, what, f"remove {rules.SENT_EVENTS}"
     known = options.sections[section]
     if base.removeprefix(f"{section}.") in known:
         return None

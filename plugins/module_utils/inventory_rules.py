@@ -385,6 +385,16 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
     "triggerer.capacity": "airflow_triggerer_capacity",
 }
+# Settings that the cluster has to make itself: what is expected, and the remedy.
+FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "celery.celery_config_options": (
+        "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
+        "put the settings into airflow_config.celery.extra_celery_config",
+    ),
+    "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
+}
+# The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.
+SENT_EVENTS = "task_send_sent_event"
 # Airflow hands these sections to a library as they are, so a name that it does not describe may be right.
 # Only what is spelt almost like a known name is a mistake for certain.
 OPEN_SECTIONS = frozenset(

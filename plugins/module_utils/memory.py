@@ -24,14 +24,14 @@ LEAST_POSTGRES: Mapping[str, int] = {"main": 64, "results": 32}
 # open, the processes of a worker's pool keep every one.
 POSTGRES_CONNECTION: Mapping[str, int] = {"main": 1, "results": 2}
 LEAST_REDIS = 64
-# What the processes of Airflow 3.3.2 have under load [measured: 227, 197, 225, 164, 193, 70], and a twentieth.
+# What the processes of Airflow 3.3.2 have under load [measured: 227, 197, 225, 164, 193, 45], and a twentieth.
 API_SERVER = 240
 EXECUTION_API = 205
 AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_scheduler": 240,
     "airflow_dag_processor": 180,
     "airflow_triggerer": 200,
-    "flower": 75,
+    "flower": 50,
 }
 # A worker, only where it shares its host with the control plane; each slot may be a task.
 WORKER = 300

@@ -28,6 +28,18 @@ def test_an_option_may_have_other_readers_than_its_section() -> None:
     assert "worker" not in airflow_config.readers("api", "workers")
 
 
+def test_flower_gets_what_the_connection_to_the_broker_needs() -> None:
+    config = {
+        "celery": {"ssl_active": True, "worker_concurrency": 4, "extra_celery_config": {}},
+        "celery_broker_transport_options": {"socket_timeout": 10},
+        "logging": {"logging_level": "INFO"},
+    }
+    assert airflow_config.for_process(config, "flower") == {
+        "celery": {"ssl_active": "True"},
+        "celery_broker_transport_options": {"socket_timeout": "10"},
+    }
+
+
 def test_an_unknown_section_concerns_every_airflow_process() -> None:
     assert airflow_config.readers("my_provider", "x") == airflow_config.AIRFLOW_PROCESSES
 

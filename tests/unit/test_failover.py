@@ -88,7 +88,6 @@ def test_more_tasks_need_a_longer_promise() -> None:
         ("scheduler", "task_instance_heartbeat_timeout_detection_interval", 10, "= 29 s, which is more than"),
         ("workers", "min_heartbeat_interval", 5, "3 heartbeats x 5 = 15 s do not fit into the 8.5 s"),
         ("workers", "execution_api_timeout", 10, "interval 1 + 2 tries x 10 = 21 s do not fit into the 8.5 s"),
-        ("celery", "celery_config_options", "mine.CONFIG", "through which a worker loads the fence"),
     ],
 )
 def test_a_setting_that_breaks_the_promise_is_found(section: str, option: str, value: Any, arithmetic: str) -> None:

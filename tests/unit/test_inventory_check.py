@@ -374,6 +374,19 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"core": {"executor": "x"}}, "core.executor", "'x'", "set variable airflow_executor instead"),
     ({"core": {"fernet_key_cmd": "x"}}, "core.fernet_key_cmd", "(hidden)", "set variable airflow_fernet_key instead"),
     ({"celery": {"broker_url": "x"}}, "celery.broker_url", "(hidden)", "set variable airflow_broker_url instead"),
+    (
+        {"celery": {"celery_config_options": "mine.X"}},
+        "celery.celery_config_options",
+        "'mine.X'",
+        "extra_celery_config",
+    ),
+    ({"celery": {"flower_url_prefix": "x"}}, "celery.flower_url_prefix", "(hidden)", "remove it"),
+    (
+        {"celery": {"extra_celery_config": '{"task_send_sent_event": true}'}},
+        "celery.extra_celery_config",
+        """'{"task_send_sent_event": true}'""",
+        "remove task_send_sent_event",
+    ),
     ({"webserver": {"base_url": "x"}}, "webserver.base_url", "(hidden)", "set variable airflow_web_url instead"),
     (
         {"scheduler": {"dag_dir_list_interval": 5}},
@@ -408,6 +421,7 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
         {"core": {"dagbag_import_timeout": 60}, "smtp": {"smtp_host": "mail.example.org"}},
         {"database": {"sql_alchemy_engine_args_cmd": "x"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},
+        {"celery": {"extra_celery_config": {"worker_max_tasks_per_child": 10}}},
     ],
 )
 def test_a_right_setting_is_accepted(config: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 ``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
 
-The settings are Airflow's own; what is added hangs on Celery's signals:
+Always: a worker publishes nothing of a task's message (see ``message_privacy``), and sends events without being asked,
+so that nobody who only watches needs the right to command workers.
+
+With the failover tuning, by Celery's signals:
 
 - the worker's processes, which hold the broker's password, show their memory to no other process, a task for one;
 - each running task holds a lease (see ``fence``);
@@ -22,9 +25,9 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import execution_api, fence, memory
+from airflow_celery_cluster import execution_api, fence, memory, message_privacy  # noqa: F401
 
-CONFIG = DEFAULT_CELERY_CONFIG
+CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
 # When a task has been queued for ``task_queued_timeout``, the scheduler queues it anew and its token is worth nothing.
 # A task that waits for the Execution API must have begun, or failed, before that.
@@ -32,12 +35,7 @@ QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
 
-# Not only when the worker begins: Airflow forks its log server between this import and that.
-if sys.argv[1:3] == ["celery", "worker"]:
-    memory.show(False)
 
-
-@worker_init.connect
 def install_fence(**_: Any) -> None:
     """Put up the fence before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
     global _fence
@@ -48,13 +46,11 @@ def install_fence(**_: Any) -> None:
         raise SystemExit(f"a worker without its fence must not take tasks: {error}") from error
 
 
-@worker_process_init.connect
 def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
     fence.bind_tasks_to_supervisor()
 
 
-@task_prerun.connect
 def wait_for_execution_api(**_: Any) -> None:
     """In the process of the pool that is about to run a task."""
     seconds = conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN
@@ -62,14 +58,12 @@ def wait_for_execution_api(**_: Any) -> None:
     execution_api.wait(conf.get("core", "execution_api_server_url"), max(seconds, 0.0), ca_file)
 
 
-@task_postrun.connect
 def release_lease(**_: Any) -> None:
     """In the process of the pool that ran the task."""
     if _fence is not None:
         _fence.release()
 
 
-@worker_shutting_down.connect
 def hand_over_in_time(how: str, **_: Any) -> None:
     """On ``systemctl stop``: running tasks may end; those that do not are handed over."""
     if how == "Warm":
@@ -77,3 +71,15 @@ def hand_over_in_time(how: str, **_: Any) -> None:
         timer = threading.Timer(after, fence.hand_over, args=[os.getpid()])
         timer.daemon = True
         timer.start()
+
+
+# The deployment computes this setting only if the failover tuning is on.
+if conf.has_option("failover", "terminate_after"):
+    # Not only when the worker begins: Airflow forks its log server between this import and that.
+    if sys.argv[1:3] == ["celery", "worker"]:
+        memory.show(False)
+    worker_init.connect(install_fence)
+    worker_process_init.connect(bind_tasks)
+    task_prerun.connect(wait_for_execution_api)
+    task_postrun.connect(release_lease)
+    worker_shutting_down.connect(hand_over_in_time)
