@@ -76,7 +76,9 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-i", "--inventory", type=Path, default=PROJECT / "inventory/local")
-    parser.add_argument("--direct", action="store_true", help="send to one Execution API process, without HAProxy and TLS")
+    parser.add_argument(
+        "--direct", action="store_true", help="send to one Execution API process, without HAProxy and TLS"
+    )
     parser.add_argument("--connections", type=int, default=8, help="heartbeats under way at once (default 8)")
     parser.add_argument("--seconds", type=float, default=20, help="time to measure (default 20)")
     arguments = parser.parse_args()

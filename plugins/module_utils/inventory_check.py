@@ -978,8 +978,7 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
     failover = Failover(seconds, delay)
     tasks = sum(slots_of(inventory, host) for host in inventory.members(rules.WORKER_GROUP))
     servers = sum(
-        host.number("airflow_execution_api_instances") or 1
-        for host in inventory.members("airflow_api_server")
+        host.number("airflow_execution_api_instances") or 1 for host in inventory.members("airflow_api_server")
     )
     capacity = servers * HEARTBEATS_PER_API_PROCESS
     where = "group airflow"

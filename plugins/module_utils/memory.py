@@ -77,7 +77,9 @@ class Load:
         if self.has_control:
             found["airflow"] = sum(need for group, need in AIRFLOW_PROCESS.items() if group in self.groups)
             if "airflow_api_server" in self.groups:
-                found["airflow"] += API_SERVER * self.api_server_processes + EXECUTION_API * self.execution_api_processes
+                found["airflow"] += (
+                    API_SERVER * self.api_server_processes + EXECUTION_API * self.execution_api_processes
+                )
         # A worker alone on its host has its own limit, a share of the whole.
         if "airflow_worker" in self.groups and found:
             found["worker"] = WORKER + WORKER_SLOT * self.slots

@@ -349,7 +349,11 @@ ROWS = [
         "failover",
         "more slots than the Execution APIs can hear",
         on("worker1", airflow_worker_concurrency=500),
-        ("group airflow: airflow_failover_seconds = 20", "heartbeats per second", "raise airflow_execution_api_instances"),
+        (
+            "group airflow: airflow_failover_seconds = 20",
+            "heartbeats per second",
+            "raise airflow_execution_api_instances",
+        ),
     ),
     Row(
         "too soon",

@@ -137,8 +137,8 @@ def value_of(variables: Mapping[str, Mapping[str, Any]]) -> memory.Value:
 
 
 def test_connections_follow_processes_pools_and_slots() -> None:
-    # An API server with two pools of 15, two Execution APIs with two pools of 10, and three processes with one of 15; 2 workers
-    # with 16 + 2, the scheduler's 2.
+    # An API server with two pools of 15, two Execution APIs with two pools of 10, three processes with one of 15; and
+    # 2 workers with 16 + 2, the scheduler's 2.
     assert memory.connections(GROUPS, value_of({})) == {
         "main": memory.step_up(25 + 2 * 15 + 2 * 2 * 10 + 3 * 15),
         "results": memory.step_up(10 + 2 * 18 + 2),

@@ -77,3 +77,14 @@ def test_a_unit_that_is_held_is_enabled_and_left_as_it_is(file: Path, active: st
 
 def test_a_missing_file_is_not_newer() -> None:
     assert unit.plan(state(), ["/nonexistent"], []) == ([], [])
+
+
+def test_instances_that_are_not_wanted_are_found() -> None:
+    listed = (
+        "airflow-api-server@8081.service loaded active running Airflow API server on port 8081\n"
+        "airflow-api-server@8082.service loaded active running Airflow API server on port 8082\n"
+    )
+    name = "airflow-api-server@8081"
+    assert unit.unwanted_instances(name, ["8081"], listed) == ["airflow-api-server@8082.service"]
+    assert unit.unwanted_instances(name, ["8081", "8082"], listed) == []
+    assert unit.unwanted_instances(name, ["8081"], "") == []

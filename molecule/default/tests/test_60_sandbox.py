@@ -191,7 +191,14 @@ def probed(
 def units_of(cluster: Cluster, name: str) -> list[str]:
     """Return the Airflow units of a host."""
     units = list(WORKER_UNITS) if name in cluster.workers else []
-    groups = ("airflow_api_server", "airflow_api_server", "airflow_scheduler", "airflow_dag_processor", "airflow_triggerer", "flower")
+    groups = (
+        "airflow_api_server",
+        "airflow_api_server",
+        "airflow_scheduler",
+        "airflow_dag_processor",
+        "airflow_triggerer",
+        "flower",
+    )
     return units + [unit for group, unit in zip(groups, CONTROL_UNITS, strict=True) if name in cluster.groups[group]]
 
 

@@ -444,7 +444,9 @@ def test_a_client_does_not_say_what_it_is_called(cluster: Cluster, name: str) ->
         assert "evil" not in answer.headers["Location"] + answer.text
 
 
-@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example"])
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example"]
+)
 def test_a_login_leads_nowhere_else(cluster: Cluster, target: str) -> None:
     cookies = log_in(cluster, f"/auth/login/?{urlencode({'next': target})}")
     assert urlsplit(cookies[""]).netloc in ("", urlsplit(cluster.url).netloc)

@@ -24,7 +24,12 @@ STARTUP = b"user\0airflow\0database\0airflow\0\0"
 
 
 # From where a service is reached: the firewall lets nobody else in.
-CLIENTS = {"broker": "airflow_worker", "Execution API": "airflow_worker", "database": "airflow_scheduler", "results": "airflow_worker"}
+CLIENTS = {
+    "broker": "airflow_worker",
+    "Execution API": "airflow_worker",
+    "database": "airflow_scheduler",
+    "results": "airflow_worker",
+}
 
 
 def connect(cluster: Cluster, name: str) -> socket.socket:

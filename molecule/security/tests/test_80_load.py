@@ -62,11 +62,15 @@ class Flood:
                 self.answers[name, status] += 1
 
     def run(self, scene: Scene) -> None:
-        """Flood the front door while tasks run. The login limit is taken away: HAProxy forgets each second who has tried."""
+        """Flood the front door while tasks run. HAProxy forgets each second who has tried, as with new addresses."""
         self._end = time.monotonic() + SECONDS
         host = scene.cluster.first("haproxy")
         with ThreadPoolExecutor(LOGINS + QUERIES + 2) as pool:
-            for name, ask, count in (("login", self.log_in, LOGINS), ("query", self.query, QUERIES), ("upload", self.upload, 1)):
+            for name, ask, count in (
+                ("login", self.log_in, LOGINS),
+                ("query", self.query, QUERIES),
+                ("upload", self.upload, 1),
+            ):
                 for _ in range(count):
                     pool.submit(self._again, name, ask)
             while time.monotonic() < self._end:
@@ -85,7 +89,9 @@ def missed_heartbeats(machines: Machines, cluster: Cluster, since: float) -> lis
 
 def test_a_flood_at_the_front_door_costs_no_heartbeat(cluster: Cluster) -> None:
     flood, machines, since = Flood(cluster), Machines(cluster), time.time()
-    fault = Fault("flood", "logins, queries and uploads at once", inject=flood.run, load={"tasks": 8, "seconds": SECONDS + 10})
+    fault = Fault(
+        "flood", "logins, queries and uploads at once", inject=flood.run, load={"tasks": 8, "seconds": SECONDS + 10}
+    )
     result = run_fault(cluster, fault)
     print(result.as_json(), dict(flood.answers))
     assert result.problems == []

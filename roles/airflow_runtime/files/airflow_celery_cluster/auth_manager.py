@@ -29,7 +29,7 @@ class ClusterAuthManager(FabAuthManager):
     """Flask-AppBuilder's users, roles and login, and a complete logout."""
 
     def get_fastapi_app(self) -> FastAPI | None:
-        """Return the application below ``/auth``. Raises SharedSessionKey where workers hold the key of the sessions."""
+        """Return the application below ``/auth``. Raises SharedSessionKey if workers hold the key of the sessions."""
         app = super().get_fastapi_app()
         if app is None or self.flask_app is None:
             return app
