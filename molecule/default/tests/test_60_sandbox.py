@@ -267,7 +267,7 @@ def test_haproxy_reloads_in_its_sandbox(cluster: Cluster, connect: Connect) -> N
     wait_for(lambda: workers() - before, what="a new worker process of HAProxy", seconds=30)
     port = cluster.variables[cluster.first("haproxy")]["haproxy_port"]
     answer = host.check_output(
-        f"curl --silent --cacert /etc/airflow/tls/ca.pem https://127.0.0.1:{port}/execution/health -o /dev/null "
+        f"curl --silent --cacert /etc/airflow/tls/ca.pem https://127.0.0.1:{port}/api/v2/version -o /dev/null "
         "-w '%{http_code}'"
     )
     assert answer == "200"
