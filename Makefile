@@ -57,10 +57,10 @@ test: setup ## Run every check and the scenarios, without the long operations; o
 	$(MAKE) --jobs=2 test-debian13 test-debian12
 
 test-debian13: setup
-	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security operations 2>&1 | $(PREFIXED)
+	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security 2>&1 | $(PREFIXED)
 
 test-debian12: setup
-	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 default backup failover 2>&1 | $(PREFIXED)
+	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 default operations backup failover 2>&1 | $(PREFIXED)
 
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (five hours)
 	scripts/molecule 13 $(SCENARIOS)
