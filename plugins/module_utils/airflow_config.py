@@ -40,7 +40,8 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
 
 # Settings that are read by other processes than the rest of their section.
 OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
-    ("api", "base_url"): AIRFLOW_PROCESSES,
+    # The Execution API would serve below the path of this URL, where no task looks.
+    ("api", "base_url"): AIRFLOW_PROCESSES - {"execution-api"},
     # What a task's client of the Execution API believes, and shows of itself.
     ("api", "client_ssl_cert"): frozenset({"worker"}),
     ("api", "client_ssl_key"): frozenset({"worker"}),

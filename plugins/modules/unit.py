@@ -7,6 +7,7 @@ import os
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import datetime
 from typing import Any
@@ -152,6 +153,12 @@ def unwanted_instances(name: str, wanted: list[str], listed: str) -> list[str]:
     return sorted({line.split()[0] for line in listed.splitlines() if line.strip()} - keep)
 
 
+def without_health_checks(journal: str, health_url: str) -> list[str]:
+    """Return the lines of a journal that are not the service's record of a request to the health URL."""
+    path = urllib.parse.urlsplit(health_url).path
+    return [line for line in journal.splitlines() if not path or path not in line]
+
+
 def answers(url: str, ca_file: str | None = None) -> bool:
     """Return whether a URL answers 200 now. No proxy: it is this host that is asked."""
     context = ssl.create_default_context(cafile=ca_file)
@@ -180,8 +187,8 @@ def main() -> None:
     name: str = module.params["name"]
 
     def fail(message: str) -> None:
-        _, journal, _ = module.run_command(["journalctl", "--no-pager", "--lines=40", f"--unit={name}"])
-        module.fail_json(msg=message, journal=journal.splitlines())
+        _, journal, _ = module.run_command(["journalctl", "--no-pager", "--lines=1000", f"--unit={name}"])
+        module.fail_json(msg=message, journal=without_health_checks(journal, module.params["health_url"] or "")[-40:])
 
     def systemctl(*arguments: str) -> str:
         code, out, error = module.run_command(["systemctl", *arguments])

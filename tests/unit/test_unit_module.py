@@ -88,3 +88,12 @@ def test_instances_that_are_not_wanted_are_found() -> None:
     assert unit.unwanted_instances(name, ["8081"], listed) == ["airflow-api-server@8082.service"]
     assert unit.unwanted_instances(name, ["8081", "8082"], listed) == []
     assert unit.unwanted_instances(name, ["8081"], "") == []
+
+
+def test_the_journal_of_a_failure_has_the_cause_and_not_the_questions() -> None:
+    journal = (
+        "AirflowConfigException: Failed to convert value\nrequest finished path=/execution/health status_code=503\n"
+    )
+    kept = unit.without_health_checks(journal, "http://127.0.0.1:8091/execution/health")
+    assert kept == ["AirflowConfigException: Failed to convert value"]
+    assert unit.without_health_checks("a line\n", "") == ["a line"]
