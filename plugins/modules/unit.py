@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done: C(enable), C(start), C(restart), C(reload), or C(disable) and the name of an instance.
+  description: What was done, of C(enable), C(start), C(restart), C(reload), and C(disable) with the name of an instance.
   returned: always
   type: list
   elements: str
