@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(enable), C(start), C(restart), C(reload), and C(disable) with the name of an instance.
+  description: What was done, of C(enable), C(start), C(restart), C(reload) and C(disable) with another instance.
   returned: always
   type: list
   elements: str
