@@ -211,6 +211,21 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
 
 
 @pytest.mark.long
+def test_a_setting_that_breaks_the_first_of_a_pair_leaves_the_second_alone(
+    cluster: Cluster, play: Play, starts: Starts
+) -> None:
+    """An Execution API does not start with this setting. The scheduler, which reads it too, comes later in the run."""
+    control = cluster.first("airflow_api_server")
+    before = starts()
+    recap = play(*extra(airflow_config={"api_auth": {"jwt_leeway": "many"}}))
+    assert recap.status != 0
+    assert "airflow-execution-api@8091 does not stay up" in recap.output
+    assert "invalid literal for int() with base 10: 'many'" in " ".join(recap.output.split())
+    assert restarted(before, starts()) == {f"{control}:airflow-execution-api@8091"}
+    play().must_succeed()
+
+
+@pytest.mark.long
 def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
     cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
 ) -> None:
