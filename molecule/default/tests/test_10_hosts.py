@@ -132,6 +132,8 @@ def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, nam
         )
         shown = properties(host, unit)
         assert shown["KillMode"] == "mixed"
+        # A late heartbeat ends a task; a late page does not.
+        assert shown["CPUWeight"] == {"api-server": "50", "execution-api": "400"}.get(process, shown["CPUWeight"])
         assert shown["Restart"] == "always"
         assert shown["User"] == ("airflow-worker" if process == "worker-watchdog" else f"airflow-{process}")
         assert shown["Group"] == "airflow"

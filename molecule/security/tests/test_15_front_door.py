@@ -314,6 +314,23 @@ def test_logins_wait_for_each_other_and_for_nobody_else(cluster: Cluster) -> Non
     assert pages
 
 
+def test_each_entrance_has_its_own_limits(cluster: Cluster) -> None:
+    """As docs/security.md states them."""
+    program = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); "
+        "s.sendall(b'show stat\\n'); print(s.makefile().read())"
+    )
+    lines = Machines(cluster).run(cluster.first("haproxy"), "python3", "-c", program).splitlines()
+    head = lines[0].removeprefix("# ").split(",")
+    rows = [dict(zip(head, line.split(","), strict=False)) for line in lines[1:] if line]
+    limits = {(row["pxname"], row["svname"]): row["slim"] for row in rows}
+    assert limits["front_door", "FRONTEND"] == "1000"
+    assert limits["execution_api", "FRONTEND"] == "3000"
+    server = f"{cluster.first('airflow_api_server')}-8081"
+    found = {backend: limits[backend, server] for backend in ("api_servers", "logins", "uploads")}
+    assert found == {"api_servers": "32", "logins": "1", "uploads": "2"}
+
+
 # --- Bodies ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("path", "size", "status"),
