@@ -1,59 +1,22 @@
-"""What a stranger can send to the front door, and what a key that left the control node can forge."""
+"""What a stranger can send to the front door."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import http.client
 import json
 import re
-import socket
-import ssl
 import time
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from cluster_inventory import Cluster
 from faults.machines import Machines
+from front_door import MIB, ask_as_task, forget_logins, raw, send
 
-TIMEOUT = 30
 TRIES = 20
-MIB = 1 << 20
-# Makes HAProxy forget who has tried to log in, so that no test depends on the one before.
-FORGET = """
-import socket
-for table in (b"front_door", b"flower_logins"):
-    link = socket.socket(socket.AF_UNIX)
-    link.connect("/run/haproxy/admin.sock")
-    link.sendall(b"clear table " + table + b"\\n")
-    assert not link.makefile().read().strip()
-"""
-# Sends a request from a machine of the cluster; prints status and text.
-REQUEST = """
-import json, ssl, sys, urllib.error, urllib.request
-url, headers = json.load(sys.stdin)
-context = ssl.create_default_context(cafile="/etc/airflow/tls/ca.pem")
-try:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), context=context, timeout=20) as answer:
-        print(json.dumps([answer.status, answer.read().decode()]))
-except urllib.error.HTTPError as error:
-    print(json.dumps([error.code, error.read().decode()]))
-"""
-FOR_PEOPLE, FOR_TASKS = "apache-airflow", "urn:airflow.apache.org:task"
-# What is on a worker, in a triggerer, in the memory of a task, or in Flower.
-LEFT_THE_CONTROL_NODE = (
-    "airflow_api_secret_key",
-    "airflow_broker_password",
-    "airflow_results_password",
-    "flower_broker_password",
-    "flower_password",
-)
 # All that answers without a login. What it says is the same for every cluster of this version.
 OPEN = {
     "GET /",
@@ -74,137 +37,12 @@ OPEN = {
 }
 
 
-class Answer(NamedTuple):
-    """What a request was answered."""
-
-    status: int
-    headers: Message
-    text: str
-
-    def cookies(self) -> dict[str, str]:
-        """Return the cookies that the answer sets, name to value with attributes."""
-        lines = [line.partition("=") for line in self.headers.get_all("Set-Cookie") or []]
-        return {name: value for name, _, value in lines}
-
-
-def send(
-    cluster: Cluster, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
-) -> Answer:
-    """Send one request to the front door, with the path spelt exactly so."""
-    where = urlsplit(cluster.url)
-    context = ssl.create_default_context(cafile=cluster.ca_file)
-    link = http.client.HTTPSConnection(where.hostname or "", where.port or 443, timeout=TIMEOUT, context=context)
-    try:
-        link.request(method, path, body, headers or {})
-        answer = link.getresponse()
-        return Answer(answer.status, answer.msg, answer.read().decode(errors="replace"))
-    finally:
-        link.close()
-
-
-def raw(cluster: Cluster, text: bytes, port: int = 443) -> str:
-    """Send bytes, and return the head of the answer."""
-    plain = socket.create_connection((cluster.address(cluster.first("haproxy")), port), timeout=TIMEOUT)
-    context = ssl.create_default_context(cafile=cluster.ca_file)
-    host = cluster.address(cluster.first("haproxy"))
-    with plain if port == 80 else context.wrap_socket(plain, server_hostname=host) as link:
-        link.sendall(text)
-        found = b""
-        # Not to the end of the connection: HAProxy waits there for the rest of a body.
-        while b"\r\n\r\n" not in found and (part := link.recv(65536)):
-            found += part
-    return found.decode(errors="replace")
-
-
 @pytest.fixture(autouse=True)
 def _nobody_has_tried(cluster: Cluster) -> Iterator[None]:
     """No address has tried to log in before a test, nor after it."""
-    machines, host = Machines(cluster), cluster.first("haproxy")
-    machines.run(host, "python3", "-c", FORGET)
+    forget_logins(cluster)
     yield
-    machines.run(host, "python3", "-c", FORGET)
-
-
-# --- Forged with a key -----------------------------------------------------------------------------------------------
-def encoded(content: bytes) -> bytes:
-    """Return base64 as tokens have it."""
-    return urlsafe_b64encode(content).rstrip(b"=")
-
-
-def token(secret: str, audience: str, subject: str, kid: str) -> str:
-    """Return a token that is signed as Airflow signs its own."""
-    now = int(time.time())
-    claims = {"sub": subject, "aud": audience, "iat": now, "nbf": now, "exp": now + 600, "jti": f"forged {now}"}
-    claims |= {"scope": "execution"} if audience == FOR_TASKS else {}
-    header = {"alg": "HS512", "typ": "JWT", "kid": kid}
-    signed = encoded(json.dumps(header).encode()) + b"." + encoded(json.dumps(claims).encode())
-    return (signed + b"." + encoded(hmac.digest(secret.encode(), signed, hashlib.sha512))).decode()
-
-
-def key_id(secret: str) -> str:
-    """Return the name of a signing key, which every token shows."""
-    return hashlib.sha256(f"kid:{secret}".encode()).hexdigest()[:16]
-
-
-def remembered(secret: str) -> str:
-    """Return the cookie of Flask-Login that says that user 1 is to be remembered."""
-    return f"remember_token=1|{hmac.new(secret.encode(), b'1', hashlib.sha512).hexdigest()}"
-
-
-def signed_session(secret: str) -> str:
-    """Return a session of user 1 as Flask keeps one in a signed cookie."""
-    key = hmac.digest(secret.encode(), b"cookie-session", hashlib.sha1)
-    payload = encoded(json.dumps({"_user_id": "1", "_fresh": True}).encode())
-    payload += b"." + encoded(int(time.time()).to_bytes(4, "big"))
-    return "session=" + (payload + b"." + encoded(hmac.digest(key, payload, hashlib.sha1))).decode()
-
-
-def ask_as_task(cluster: Cluster, bearer: str) -> int:
-    """Ask the Execution API for a variable, from a worker; return the status."""
-    host = cluster.first("haproxy")
-    port = cluster.variables[host]["haproxy_execution_api_port"]
-    address = cluster.variables[host]["airflow_address"] or cluster.address(host)
-    wanted = [f"https://{address}:{port}/execution/variables/nothing", {"Authorization": f"Bearer {bearer}"}]
-    answer = Machines(cluster).told(cluster.workers[0], json.dumps(wanted), "python3", "-c", REQUEST)
-    return int(json.loads(answer)[0])
-
-
-def is_let_in(cluster: Cluster, cookie: str) -> bool:
-    """Return whether a cookie opens the UI."""
-    answers = [send(cluster, "GET", path, headers={"Cookie": cookie}) for path in ("/auth/", "/auth/users/list/")]
-    return any("_token" in answer.cookies() for answer in answers) or answers[1].status == 200
-
-
-@pytest.mark.parametrize("name", LEFT_THE_CONTROL_NODE)
-def test_a_secret_that_left_the_control_node_opens_nothing(cluster: Cluster, name: str) -> None:
-    secret = cluster.password(name)
-    assert not is_let_in(cluster, remembered(secret))
-    assert not is_let_in(cluster, signed_session(secret))
-    for audience, right in ((FOR_PEOPLE, "airflow_login_jwt_secret"), (FOR_TASKS, "airflow_jwt_secret")):
-        # The name of a key is in every token that is signed with it, so a forger knows it.
-        for kid in (key_id(cluster.password(right)), key_id(secret)):
-            for_people = {"Authorization": f"Bearer {token(secret, audience, '1', kid)}"}
-            assert send(cluster, "GET", "/api/v2/connections", headers=for_people).status in (401, 403)
-            for_task = token(secret, audience, "00000000-0000-7000-8000-000000000000", kid)
-            assert ask_as_task(cluster, for_task) in (401, 403)
-
-
-def test_the_right_keys_open_what_the_others_do_not(cluster: Cluster) -> None:
-    """Otherwise the refusals above would mean nothing."""
-    assert is_let_in(cluster, remembered(cluster.password("airflow_session_secret")))
-    people, tasks = cluster.password("airflow_login_jwt_secret"), cluster.password("airflow_jwt_secret")
-    bearer = {"Authorization": f"Bearer {token(people, FOR_PEOPLE, '1', key_id(people))}"}
-    assert send(cluster, "GET", "/api/v2/connections", headers=bearer).status == 200
-    assert ask_as_task(cluster, token(tasks, FOR_TASKS, "00000000-0000-7000-8000-000000000000", key_id(tasks))) == 404
-
-
-def test_the_key_of_tasks_signs_nothing_for_people_and_the_other_way_round(cluster: Cluster) -> None:
-    people, tasks = cluster.password("airflow_login_jwt_secret"), cluster.password("airflow_jwt_secret")
-    for kid in (key_id(people), key_id(tasks)):
-        bearer = {"Authorization": f"Bearer {token(tasks, FOR_PEOPLE, '1', kid)}"}
-        assert send(cluster, "GET", "/api/v2/connections", headers=bearer).status in (401, 403)
-        forged = token(people, FOR_TASKS, "00000000-0000-7000-8000-000000000000", kid)
-        assert ask_as_task(cluster, forged) in (401, 403)
+    forget_logins(cluster)
 
 
 # --- Guessed passwords -----------------------------------------------------------------------------------------------
@@ -426,102 +264,3 @@ def test_flower_is_looked_at_and_not_told(cluster: Cluster, method: str, path: s
     login = "Basic " + b64encode(":".join(cluster.flower_login).encode()).decode()
     answer = send(cluster, method, path, "" if method in ("POST", "PUT") else None, {"Authorization": login})
     assert answer.status == status, answer.text[:500]
-
-
-# --- Headers, cookies, sessions --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("path", ["/", "/auth/login/", "/api/v2/version", "/api/v2/dags", "/execution/x", "/flower/"])
-def test_every_answer_says_how_it_may_be_used(cluster: Cluster, path: str) -> None:
-    headers = send(cluster, "GET", path).headers
-    assert headers["Strict-Transport-Security"] == "max-age=31536000"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["X-Frame-Options"] == "SAMEORIGIN"
-    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
-    assert not headers["Server"] or "TornadoServer" not in headers["Server"]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("Host", "X-Forwarded-Host", "X_Forwarded_Host", "X-Forwarded-Prefix", "X_Forwarded_Prefix"),
-        *("X-Forwarded-Server", "Forwarded", "X-Forwarded-Proto", "X_Forwarded_Proto", "X-Forwarded-Port"),
-    ],
-)
-def test_a_client_does_not_say_what_it_is_called(cluster: Cluster, name: str) -> None:
-    value = "host=evil.example" if name == "Forwarded" else "evil.example"
-    for path in ("/auth/users/list/", "/auth/", "/api/v2/auth/login", "/api/v2/auth/logout"):
-        answer = send(cluster, "GET", path, headers={name: value})
-        assert answer.status in (302, 307)
-        where = urlsplit(answer.headers["Location"])
-        assert where.netloc in ("", urlsplit(cluster.url).netloc)
-        assert where.scheme in ("", "https")
-        assert "evil" not in answer.headers["Location"] + answer.text
-
-
-@pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example"]
-)
-def test_a_login_leads_nowhere_else(cluster: Cluster, target: str) -> None:
-    cookies = log_in(cluster, f"/auth/login/?{urlencode({'next': target})}")
-    assert urlsplit(cookies[""]).netloc in ("", urlsplit(cluster.url).netloc)
-
-
-def test_plain_http_leads_to_the_name_of_the_ui(cluster: Cluster) -> None:
-    def redirected(text: str) -> str:
-        return raw(cluster, f"{text}\r\nConnection: close\r\n\r\n".encode(), 80)
-
-    for text in (
-        "GET /dags?tag=x HTTP/1.1\r\nHost: evil.example",
-        "GET http://evil.example/dags?tag=x HTTP/1.1\r\nHost: evil.example",
-    ):
-        answer = redirected(text)
-        assert answer.startswith("HTTP/1.1 308 ")
-        assert f"location: {cluster.url}/dags?tag=x\r\n" in answer
-    assert redirected("OPTIONS * HTTP/1.1\r\nHost: evil.example").startswith("HTTP/1.1 400 ")
-
-
-def log_in(cluster: Cluster, path: str = "/auth/login/") -> dict[str, str]:
-    """Log in at the form; return the cookies as name to value, and as "" where the login leads."""
-    form = send(cluster, "GET", path)
-    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form.text)
-    assert found
-    user, password = cluster.admin
-    body = urlencode({"csrf_token": found[1], "username": user, "password": password})
-    session = form.cookies()["session"].partition(";")[0]
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Cookie": f"session={session}",
-        "Referer": f"{cluster.url}{path}",
-    }
-    answer = send(cluster, "POST", path, body, headers)
-    assert answer.status == 302, answer.text[:500]
-    session = answer.cookies().get("session", session)
-    entered = send(cluster, "GET", "/auth/", headers={"Cookie": f"session={session.partition(';')[0]}"})
-    return {"session": session, "_token": entered.cookies()["_token"], "": answer.headers["Location"]}
-
-
-def test_cookies_are_for_tls_and_for_a_day(cluster: Cluster) -> None:
-    cookies = log_in(cluster)
-    for name in ("session", "_token"):
-        attributes = [attribute.strip().lower() for attribute in cookies[name].split(";")[1:]]
-        assert "secure" in attributes, cookies[name]
-        assert "httponly" in attributes or name == "_token"
-        assert "samesite=lax" in attributes
-    expires = re.search(r"Expires=([^;]+)", cookies["session"])
-    assert expires
-    assert 0 < parsedate_to_datetime(expires[1]).timestamp() - time.time() <= 24 * 3600
-
-
-@pytest.mark.parametrize("path", ["/auth/logout", "/auth/logout/", "/api/v2/auth/logout"])
-def test_a_logout_ends_what_it_ends_for_everybody(cluster: Cluster, path: str) -> None:
-    cookies = {name: value.partition(";")[0] for name, value in log_in(cluster).items()}
-    session, bearer = {"Cookie": f"session={cookies['session']}"}, {"Authorization": f"Bearer {cookies['_token']}"}
-    assert "_token" in send(cluster, "GET", "/auth/", headers=session).cookies()
-    assert send(cluster, "GET", "/api/v2/dags", headers=bearer).status == 200
-    both = {"Cookie": f"session={cookies['session']}; _token={cookies['_token']}"}
-    answer = send(cluster, "GET", path, headers=both)
-    assert answer.status in (302, 307)
-    if path.startswith("/api"):
-        send(cluster, "GET", urlsplit(answer.headers["Location"]).path, headers=both)
-    # The browser has lost its cookies. A copy of them is worth nothing.
-    assert "_token" not in send(cluster, "GET", "/auth/", headers=session).cookies()
-    assert send(cluster, "GET", "/api/v2/dags", headers=bearer).status in (401, 403)

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from cluster_inventory import Cluster
 from faults.harness import Fault, Scene, run_fault
 from faults.machines import Machines
-from test_15_front_door import FORGET, MIB, send
+from front_door import MIB, forget_logins, send
 
 # Longer than the time in which a task without heartbeats is ended.
 SECONDS = 20
@@ -64,7 +64,6 @@ class Flood:
     def run(self, scene: Scene) -> None:
         """Flood the front door while tasks run. HAProxy forgets each second who has tried, as with new addresses."""
         self._end = time.monotonic() + SECONDS
-        host = scene.cluster.first("haproxy")
         with ThreadPoolExecutor(LOGINS + QUERIES + 2) as pool:
             for name, ask, count in (
                 ("login", self.log_in, LOGINS),
@@ -74,7 +73,7 @@ class Flood:
                 for _ in range(count):
                     pool.submit(self._again, name, ask)
             while time.monotonic() < self._end:
-                scene.machines.run(host, "python3", "-c", FORGET)
+                forget_logins(scene.cluster)
                 time.sleep(1)  # the pace at which addresses that nobody has seen before come along
 
 
