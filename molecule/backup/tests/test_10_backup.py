@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,15 @@ def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
     cluster: Cluster, playbooks: Playbooks, copy: Path, made: str
 ) -> None:
     before = last(cluster)
+    foreign = copy / "20200101-000000"
+    foreign.mkdir()
+    (foreign / "precious").touch()
     playbooks.run("playbooks/backup.yml").must_succeed()
     after = last(cluster)
     assert after["kind"] == "diff"
     assert after["size_bytes"] < before["size_bytes"]
+    assert (foreign / "precious").exists()
+    shutil.rmtree(foreign)
     assert len([path for path in copy.iterdir() if not path.is_symlink()]) == 1
 
 
