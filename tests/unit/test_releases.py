@@ -73,8 +73,6 @@ def test_the_releases_in_use_are_never_removed(tmp_path: Path) -> None:
         newest = (releases / name).stat().st_ctime_ns
     (tmp_path / "current").symlink_to(f"releases/{others[0]}")
     (tmp_path / "previous").symlink_to(releases / first)
-    (units / "airflow-worker.service").write_text(
-        f"ExecStart={releases}/{others[1]}/bin/python -m airflow"
-    )
+    (units / "airflow-worker.service").write_text(f"ExecStart={releases}/{others[1]}/bin/python -m airflow")
     assert [path.name for path in prune_releases.to_remove(tmp_path, 1, units)] == [last, others[2]]
     assert prune_releases.to_remove(tmp_path, 5, units) == []
