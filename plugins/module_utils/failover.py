@@ -11,7 +11,7 @@ and the promise is kept if
 
     heartbeat_timeout + detection_interval + retry_delay + START_SECONDS <= seconds
 
-A heartbeat also renews the task's token, which ends after ``[execution_api] jwt_expiration_time`` whatever the lease is:
+A heartbeat also renews the task's token, which ends after ``[execution_api] jwt_expiration_time`` in any case:
 
     LEAST_HEARTBEATS * heartbeat_interval <= token_window(jwt_expiration_time)
 
@@ -29,8 +29,8 @@ from typing import Any
 
 # From "may run" to the first line of code: scheduler loop, queue, fork, start request, import of the DAG.
 START_SECONDS = 3
-# Attempts to renew the lease that must fit into it, the last one included. As many must fit into the time in which a token
-# is renewed.
+# Attempts to renew the lease that must fit into it, the last one included. As many must fit into the time in which a
+# token is renewed.
 LEAST_HEARTBEATS = 3
 # From SIGTERM to SIGKILL, when there is time: what Airflow's supervisor gives a task as well.
 KILL_GRACE = 5.0
