@@ -186,9 +186,27 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_broker_url", ["redis://:p@h:6379/0", "rediss://h"], ["amqp://h", "h:6379", ""]),
     ("airflow_database_url", ["postgresql+psycopg2://u:p@h/db"], ["mysql://h", "postgresql+asyncpg://h/db"]),
     ("airflow_result_backend", ["db+postgresql://u:p@h/db"], ["postgresql://h/db", "redis://h"]),
-    ("airflow_web_url", ["http://h:8080", "https://h"], ["h:8080", "ftp://h"]),
-    ("airflow_execution_api_url", ["http://h/execution/"], ["http://h/", "h/execution/"]),
-    ("airflow_executor", ["CeleryExecutor", "LocalExecutor,CeleryExecutor"], ["LocalExecutor", "celery"]),
+    (
+        "airflow_web_url",
+        ["http://h:8080", "https://h", "https://h.example.org/", "https://192.0.2.1", "http://[2001:db8::1]:8080"],
+        [
+            *("h:8080", "ftp://h", "https://h/airflow", "https://h//", "https://h/?a=b", "https://h?a", "https://h#a"),
+            *("https://me@h", "https://me:pw@h", "https://", "https://h:port", "https://[::1", "https://h h", ""),
+        ],
+    ),
+    (
+        "airflow_execution_api_url",
+        ["http://h/execution/", "https://h:9443/execution", "https://h/team/execution/"],
+        ["http://h/", "h/execution/", "http://h/?/execution/", "http://me:pw@h/execution/", "http://h/#/execution/"],
+    ),
+    (
+        "airflow_executor",
+        ["CeleryExecutor"],
+        [
+            *("LocalExecutor", "celery", "", "LocalExecutor,CeleryExecutor", "CeleryExecutor,KubernetesExecutor"),
+            *("CeleryExecutor,", "alias:CeleryExecutor", "CeleryKubernetesExecutor"),
+        ],
+    ),
     ("airflow_admin_email", ["a@b.c"], ["a", ""]),
     ("airflow_dags_git_url", ["", "https://h/r.git", "git@h:r.git", "/srv/r.git"], ["h r", "r.git"]),
     ("airflow_dags_git_subdir", ["", "dags", "a/b"], ["/dags", "../dags", "a/../b"]),
