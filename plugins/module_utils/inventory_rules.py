@@ -301,7 +301,7 @@ RULES: Mapping[str, Between | Matches] = {
     # Airflow would expect the path in front of each request, also of the health checks.
     "airflow_web_url": Matches(
         _ORIGIN + "/?",
-        "an http(s) URL of scheme, host and port alone, such as https://airflow.example.com: HAProxy serves the UI at /",
+        "an http(s) URL of scheme, host and port alone, as https://airflow.example.com: HAProxy serves the UI at /",
     ),
     "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,
