@@ -12,6 +12,10 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
 
+# systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
+BASE_FILES = 1024
+HARD_FILES = 524_288
+
 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return how the other hosts of the cluster reach each of the given hosts."""
@@ -103,6 +107,15 @@ def unit_settings(settings: Mapping[str, Any]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def open_files(items: int, each: int) -> str:
+    """Return the soft and the hard limit of open file descriptors for so many items, as ``LimitNOFILE`` takes them.
+
+    Tasks may raise their own limit up to the hard one, so it stays at systemd's default.
+    """
+    soft = BASE_FILES + int(items) * int(each)
+    return f"{soft}:{max(soft, HARD_FILES)}"
+
+
 def failover_config(seconds: int, retry_delay: int) -> dict[str, dict[str, Any]]:
     """Return the settings that keep the promise of running a lost worker's tasks elsewhere within some seconds."""
     return Failover(int(seconds), int(retry_delay)).config()
@@ -141,6 +154,7 @@ class FilterModule:
             "failover_config": failover_config,
             "for_process": for_process,
             "networks": networks,
+            "open_files": open_files,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
             "utc_time": utc_time,

@@ -7,6 +7,8 @@ that it concerns, and no process holds settings that are none of its business.
 
 from __future__ import annotations
 
+import configparser
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -94,21 +96,42 @@ def readers(section: str, option: str) -> frozenset[str]:
     return OPTION_READERS.get((section, option)) or SECTION_READERS.get(section, AIRFLOW_PROCESSES)
 
 
+def text_of(value: Any) -> str:
+    """Return a value as Airflow is to read it.
+
+    Mappings and lists become JSON, truth values Airflow's ``True`` and
+    ``False``. Line breaks at the end, as a YAML block has one, are left out.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, sort_keys=True, default=str)
+    return str(value).rstrip("\n")
+
+
 def render_value(value: Any) -> str:
     """Return a value as ``airflow.cfg`` spells it.
 
-    Mappings and lists become JSON, truth values Airflow's ``True`` and
-    ``False``, and a percent sign is doubled because the file is interpolated.
+    A percent sign is doubled because the file is interpolated, and further
+    lines are indented because they would be options of their own otherwise.
     """
-    if isinstance(value, bool):
-        text = str(value)
-    elif value is None:
-        text = ""
-    elif isinstance(value, Mapping | list):
-        text = json.dumps(value, sort_keys=True)
-    else:
-        text = str(value)
-    return text.replace("%", "%%")
+    return text_of(value).replace("%", "%%").replace("\n", "\n    ")
+
+
+def is_readable(option: str, value: Any) -> bool:
+    """Return whether Airflow reads this value of this option from ``airflow.cfg`` as it is.
+
+    The file has no way to write some values: ``configparser`` strips lines and drops those that begin with # or ;.
+    """
+    parser = configparser.ConfigParser()
+    # As Airflow's parser: the case of options is kept.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        written = f"[section]\n{option} = {render_value(value)}\n".encode()
+        parser.read_file(io.TextIOWrapper(io.BytesIO(written), encoding="utf-8"))
+        return dict(parser.items("section")) == {option: text_of(value)}
+    except (configparser.Error, UnicodeError):
+        return False
 
 
 def for_process(config: Mapping[str, Mapping[str, Any]], process: str) -> dict[str, dict[str, str]]:

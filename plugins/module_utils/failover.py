@@ -11,6 +11,10 @@ and the promise is kept if
 
     heartbeat_timeout + detection_interval + retry_delay + START_SECONDS <= seconds
 
+A heartbeat also renews the task's token, which ends after ``[execution_api] jwt_expiration_time`` in any case:
+
+    LEAST_HEARTBEATS * heartbeat_interval <= token_window(jwt_expiration_time)
+
 The lease is measured in time. Airflow's own fence counts failed heartbeats, and the worst time of
 one (every inner retry at its full timeout) has to be assumed for each: for the same safety it would end
 tasks after two seconds of a refused connection, where the lease rides out the whole of it.
@@ -25,7 +29,8 @@ from typing import Any
 
 # From "may run" to the first line of code: scheduler loop, queue, fork, start request, import of the DAG.
 START_SECONDS = 3
-# Attempts to renew the lease that must fit into it, the last one included.
+# Attempts to renew the lease that must fit into it, the last one included. As many must fit into the time in which a
+# token is renewed.
 LEAST_HEARTBEATS = 3
 # From SIGTERM to SIGKILL, when there is time: what Airflow's supervisor gives a task as well.
 KILL_GRACE = 5.0
@@ -36,9 +41,21 @@ LEAST_SECONDS = 12
 MOST_SECONDS = 3600
 # Heartbeats a second that one API server process answers on a core of its own; scripts/heartbeat_benchmark.py measures.
 HEARTBEATS_PER_API_PROCESS = 100
+# Airflow's default of [execution_api] jwt_expiration_time.
+TOKEN_SECONDS = 600
 # A queued task that no worker starts is queued anew: its message was lost with the broker, or with the worker that had
 # just taken it.
 LEAST_REQUEUE_SECONDS = 60
+
+
+def token_window(life: float) -> int:
+    """Return the time before the end of a task's token in which a heartbeat renews the token.
+
+    As in ``airflow/api_fastapi/execution_api/app.py``; a token that lives for less is renewed by each heartbeat.
+
+    :param life: ``[execution_api] jwt_expiration_time`` in seconds.
+    """
+    return int(min(life, max(int(life * 0.2), 30)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ class Failover:
     @property
     def heartbeat_interval(self) -> int:
         """Time between two heartbeats of a task."""
-        return max(1, self.heartbeat_timeout // 15)
+        return max(1, min(self.heartbeat_timeout // 15, token_window(TOKEN_SECONDS) // LEAST_HEARTBEATS))
 
     @property
     def margin(self) -> float:
@@ -100,7 +117,8 @@ class Failover:
     @property
     def outage_tolerated(self) -> float:
         """Longest outage of the whole Execution API that no running task notices."""
-        return round(self.terminate_after - self.heartbeat_interval, 1)
+        # A token that was not renewed in time ends the task as well.
+        return round(min(self.terminate_after, token_window(TOKEN_SECONDS)) - self.heartbeat_interval, 1)
 
     @property
     def requeue_after(self) -> int:
@@ -227,6 +245,20 @@ def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Itera
         f"{heartbeats:g} s do not fit into {lease}",
         larger,
     )
+    life = set_by_hand.get(("execution_api", "jwt_expiration_time"), TOKEN_SECONDS)
+    window = token_window(life)
+    for section, option, remedy in (
+        ("execution_api", "jwt_expiration_time", "remove it, or set it to a larger number"),
+        ("workers", "min_heartbeat_interval", "remove it, or set it to a smaller number"),
+    ):
+        yield from found(
+            section,
+            option,
+            heartbeats <= window,
+            f"a value with which {LEAST_HEARTBEATS} heartbeats x {interval:g} = {heartbeats:g} s fit into the last "
+            f"{window} s of a token of {life:g} s, in which a heartbeat renews the token",
+            remedy,
+        )
     tries = interval + 2 * request
     yield from found(
         "workers",

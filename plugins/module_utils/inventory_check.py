@@ -23,6 +23,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -942,9 +943,20 @@ def config_problems(
         variable = f"airflow_config.{section}"
         if not isinstance(entries, Mapping):
             yield variable, show(entries, looks_secret(section)), "a mapping {option: value}", f"nest it in {variable}"
-        elif section in extra_sections:
             continue
-        elif section in options.sections:
+        for option, value in entries.items():
+            if not is_readable(str(option), value):
+                name = f"{section}.{option}"
+                yield (
+                    f"airflow_config.{name}",
+                    show(value, looks_secret(str(option)) or name in options.sensitive),
+                    "a value that airflow.cfg can hold: no blanks at the beginning or end of a line, and no line after "
+                    "the first that begins with # or ;",
+                    "write it on one line, or write JSON as a YAML mapping or list",
+                )
+        if section in extra_sections:
+            continue
+        if section in options.sections:
             for option, value in entries.items():
                 problem = _option_problem(str(section), str(option), value, options)
                 if problem:

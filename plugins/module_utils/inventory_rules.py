@@ -229,6 +229,8 @@ _CALENDAR = Matches(
     r"[A-Za-z0-9*][A-Za-z0-9*.,:/~ _-]*", "a time as systemd's OnCalendar has it, such as Sun *-*-* 02:30:00"
 )
 _HTTP = r"https?://[^\s/]+\S*"
+# Scheme, host and port.
+_ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 
 MOST_SLOTS = 1000
 # What the unit of a worker sets, besides all that begins with AIRFLOW.
@@ -263,9 +265,14 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_default_task_retry_delay": Between(1, 600, "(seconds)"),
     "airflow_execution_api_first_port": _PORT,
     "airflow_execution_api_instances": Between(1, 64),
-    "airflow_execution_api_url": Matches(_HTTP + r"/execution/?", "an http(s) URL that ends with /execution/"),
+    "airflow_execution_api_url": Matches(
+        r"https?://[^\s/@?#]+(?:/[^\s/@?#]+)*/execution/?",
+        "an http(s) URL that ends with /execution/, without query, fragment and user",
+    ),
+    # Tasks of another executor have no lease, and its processes do not trust the authority of the Execution API.
     "airflow_executor": Matches(
-        r"(?:[\w.:]+\s*,\s*)*CeleryExecutor(?:\s*,\s*[\w.:]+)*", "CeleryExecutor, alone or in a list with others"
+        "CeleryExecutor",
+        "CeleryExecutor alone: tasks of another executor do not reach the Execution API and are not fenced",
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
     "airflow_host_control_memory_mb": _MEMORY,
@@ -291,7 +298,11 @@ RULES: Mapping[str, Between | Matches] = {
         r"(?!root$)[a-z_][a-z0-9_-]{0,16}", "the name of a system user other than root, 17 characters at most"
     ),
     "airflow_visibility_timeout": Between(60, 10 * 365 * 24 * 3600, "(seconds)"),
-    "airflow_web_url": Matches(_HTTP, "an http(s) URL"),
+    # Airflow would expect the path in front of each request, also of the health checks.
+    "airflow_web_url": Matches(
+        _ORIGIN + "/?",
+        "an http(s) URL of scheme, host and port alone, as https://airflow.example.com: HAProxy serves the UI at /",
+    ),
     "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,
     "airflow_worker_log_port": _PORT,

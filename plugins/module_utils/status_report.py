@@ -140,6 +140,12 @@ def _is_idle(unit: Mapping[str, Any]) -> bool:
     return unit["state"] == "inactive" and not unit["enabled"]
 
 
+def _is_healthy(unit: Mapping[str, Any]) -> bool:
+    """Say whether a unit runs; a oneshot is activating for as long as it works."""
+    works = unit["type"] == "oneshot" and unit["state"] == "activating" and unit["sub"].startswith("start")
+    return works or unit["state"] in ("active", "reloading")
+
+
 def _unit_reasons(host: Host, now: float) -> list[str]:
     units = (host.status or {}).get("units", ())
     found = []
@@ -149,7 +155,7 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
             continue
         if _drained(host) and name in ("airflow-worker", "airflow-worker-watchdog"):
             continue
-        if unit["state"] not in ("active", "reloading"):
+        if not _is_healthy(unit):
             why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
             found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
     for group, pattern in ((group, pattern) for group, patterns in GROUP_UNITS.items() for pattern in patterns):

@@ -59,16 +59,17 @@ def begin(
 ) -> dict[str, Any]:
     """Return what an upgrade has to do: whether it is ``needed``, or ``resumed``, and the ``state`` to write down.
 
-    An upgrade that was broken off goes on, and what it began from stays what a rollback returns to, even if the
-    inventory wants another release by now.
+    An interrupted upgrade continues, and what it began from stays what a rollback returns to, even if the inventory
+    wants another release by now. It is compared with what the hosts run: if site.yml has completed it, or if it has
+    changed nothing yet, another target is a new upgrade with a backup of its own.
 
     :param state: what an earlier upgrade has left, or nothing.
     :param current: release.json of each host that has a release, by host.
     :param wanted: id of the release that each host is to have.
     :param schema: revisions of the database's schema now.
     """
-    resumed = bool(state) and not (state or {})["finished"]
     ids = {host: release["id"] for host, release in current.items()}
+    resumed = bool(state) and not (state or {})["finished"] and not _superseded(state or {}, ids, wanted, schema)
     if not resumed and all(wanted.get(host, release) == release for host, release in ids.items()):
         return {"needed": False, "resumed": False, "state": dict(state or {})}
     to = {"airflow_version": version, "releases": dict(wanted)}
@@ -80,6 +81,22 @@ def begin(
     before = {"airflow_version": versions.most_common(1)[0][0], "releases": ids, "schema": sorted(schema)}
     new = {"from": before, "to": to, "brought": sorted(set(wanted.values())), "backup": "", "finished": False}
     return {"needed": True, "resumed": False, "state": new}
+
+
+def _superseded(state: State, ids: Mapping[str, str], wanted: Mapping[str, str], schema: Sequence[str]) -> bool:
+    """Return whether an unfinished upgrade needs no continuation: it was completed otherwise, or has changed nothing.
+
+    :param ids: id of the release of each host that has one.
+    """
+    if state.get("stopped"):
+        # A rollback was interrupted; the database may be the one of before without its rows.
+        return False
+    before, after = state["from"], state["to"]["releases"]
+    if all(ids[host] == after.get(host, ids[host]) for host in ids):
+        # With the same target, processes may still have to be restarted.
+        return any(after.get(host, release) != release for host, release in wanted.items())
+    # The revisions of a database of somebody else are not known.
+    return ids == before["releases"] and bool(schema) and sorted(schema) == before["schema"]
 
 
 def way_back(state: State | None, current: Current, hosts: Sequence[str], schema: Sequence[str]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ status:
 UNITS = ("airflow-*.service", "postgresql@*.service", "redis-server.service", "haproxy.service")
 PROPERTIES = (
     "Id",
+    "Type",
     "LoadState",
     "ActiveState",
     "SubState",
@@ -118,6 +119,7 @@ def unit_status(unit: dict[str, list[str]]) -> dict[str, Any]:
         "name": name,
         "state": active,
         "sub": value("SubState"),
+        "type": value("Type"),
         "result": value("Result"),
         "enabled": value("UnitFileState") in ("enabled", "enabled-runtime"),
         "since": since,

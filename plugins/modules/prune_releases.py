@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
+  - Looks only at directories that a deployment has made, whose names end with 12 hexadecimal digits.
   - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host
     names.
 options:
@@ -48,11 +50,15 @@ removed:
 """
 
 
+# The fingerprint of the DAGs, or the id of a runtime, which ends with one.
+RELEASE = re.compile(r"(?:[^.].*-)?[0-9a-f]{12}")
+
+
 def to_remove(root: Path, keep: int, units: Path = Path("/etc/systemd/system")) -> list[Path]:
     """Return the releases that nobody needs any more, oldest last."""
     # The time of the rename into place. An archive's own times are older than that and say nothing.
     releases = sorted(
-        (path for path in (root / "releases").glob("[!.]*") if path.is_dir()),
+        (path for path in (root / "releases").iterdir() if RELEASE.fullmatch(path.name) and path.is_dir()),
         key=lambda path: path.stat().st_ctime,
         reverse=True,
     )

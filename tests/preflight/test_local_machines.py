@@ -39,3 +39,21 @@ def test_machines_can_be_removed_where_there_never_were_any(play: Play, tmp_path
     )
     assert run.status == 0, run.refusal
     assert not directory.exists()
+
+
+@pytest.mark.usefixtures("without_podman")
+def test_the_files_of_the_machines_are_removed_and_others_stay(play: Play, tmp_path: Path) -> None:
+    inventory, directory = tmp_path / "hosts.ini", tmp_path / "machines"
+    inventory.write_text("worker1 ansible_host=192.0.2.1\n")
+    directory.mkdir()
+    for name in ("precious", "id_ed25519", "id_ed25519.pub"):
+        (directory / name).touch()
+    run = play(
+        "local_machines.yml",
+        inventory,
+        *("-e", "local_machines_state=absent"),
+        *("-e", "local_machines_prefix=acc-none"),
+        *("-e", f"local_machines_dir={directory}"),
+    )
+    assert run.status == 0, run.refusal
+    assert [path.name for path in directory.iterdir()] == ["precious"]

@@ -202,6 +202,24 @@ ROWS = [
         ("airflow_web_url = 'airflow.example.org'", "an http(s) URL"),
     ),
     Row(
+        "forms",
+        "path of the URL of the UI",
+        everywhere(airflow_web_url="https://portal.example.com/airflow"),
+        ("airflow_web_url = 'https://portal.example.com/airflow'", "HAProxy serves the UI at /"),
+    ),
+    Row(
+        "forms",
+        "several executors",
+        everywhere(airflow_executor="CeleryExecutor,LocalExecutor"),
+        ("airflow_executor = 'CeleryExecutor,LocalExecutor'", "CeleryExecutor alone", "not fenced"),
+    ),
+    Row(
+        "forms",
+        "a line that airflow.cfg cannot hold",
+        everywhere(airflow_config={"email": {"subject_template": "a\n# b"}}),
+        ("airflow_config.email.subject_template", "no line after the first that begins with #", "write it on one line"),
+    ),
+    Row(
         "values",
         "scheme of a URL with a password",
         everywhere(airflow_broker_url="amqp://me:hunter22@mq.example.org"),

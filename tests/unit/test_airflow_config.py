@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
+import datetime
+from pathlib import Path
+
+import jinja2
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import airflow_config
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_a_process_gets_only_what_it_reads() -> None:
@@ -60,6 +67,83 @@ def test_names_are_compared_in_lower_case() -> None:
 )
 def test_values_are_spelt_as_airflow_spells_them(value: object, text: str) -> None:
     assert airflow_config.render_value(value) == text
+
+
+READABLE = [
+    "airflow.*\nmy.*\n",
+    "first\n\n\nthird\n\n",
+    "\nsecond",
+    "[core]\n[core]",
+    "one = 1\ntwo: 2",
+    "# first line",
+    "; first line",
+    "a # b ; c",
+    "100%",
+    "%(here)s %% %",
+    "${a:b}",
+    'say "x"',
+    "'quoted'",
+    "Zürich 東京 \u2028 x",
+    "{{ not_a_template }} {% raw %}",
+    "",
+    None,
+    True,
+    0,
+    1.5,
+    datetime.date(2026, 11, 27),
+    [],
+    ["a\nb", "# c", " d "],
+    {"a": {"b": "50%\n"}, "c": None, "d": datetime.date(2026, 11, 27)},
+]
+
+
+@pytest.mark.parametrize("value", READABLE, ids=repr)
+def test_a_value_arrives_as_it_is(value: object, tmp_path: Path) -> None:
+    assert airflow_config.is_readable("x", value)
+    assert read(value, tmp_path) == airflow_config.text_of(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(" a", "a ", "\ta", " "),
+        *("a\n# b", "a\n; b", "a\n  # b", "a\n\n#b\nc"),
+        *("{\n  1\n}", "a \nb", "a\rb", "a\r\nb", "a\x1f\nb", "\ud800"),
+    ],
+    ids=repr,
+)
+def test_a_value_that_would_not_arrive_is_not_readable(value: str, tmp_path: Path) -> None:
+    assert not airflow_config.is_readable("x", value)
+    try:
+        arrived = read(value, tmp_path)
+    except (configparser.ParsingError, UnicodeEncodeError):
+        return
+    assert arrived != airflow_config.text_of(value)
+
+
+@pytest.mark.parametrize("option", ["a = b", "a:b", "# a", "[a]", " a", "a\nb", ""])
+def test_an_option_that_airflow_reads_otherwise_is_not_readable(option: str) -> None:
+    assert not airflow_config.is_readable(option, "x")
+
+
+def test_lines_may_be_given_as_a_list() -> None:
+    assert airflow_config.text_of(["a\nb"]) == '["a\\nb"]'
+
+
+def read(value: object, directory: Path) -> str:
+    """Write a value with the role's template and return what a parser like Airflow's reads."""
+    template = (PROJECT / "roles/airflow/templates/airflow.cfg.j2").read_text()
+    loop = template[template.index("[{{ section }}]") : template.rindex("{% endfor %}")]
+    # As ansible.builtin.template: the line break after a block is left out.
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)
+    options = airflow_config.for_process({"core": {"before": 1, "x": value, "zzz": "last"}}, "scheduler")["core"]
+    path = directory / "airflow.cfg"
+    path.write_text(environment.from_string(loop).render(section="core", options=options), newline="\n")
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(path, encoding="utf-8")
+    assert (parser["core"]["before"], parser["core"]["zzz"]) == ("1", "last")
+    return parser["core"]["x"]
 
 
 def test_a_process_must_be_known() -> None:

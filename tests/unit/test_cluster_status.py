@@ -16,6 +16,7 @@ MemoryCurrent=1048576
 EnvironmentFiles=/etc/airflow/secrets/scheduler.env (ignore_errors=no)
 EnvironmentFiles=/etc/airflow/scheduler.env (ignore_errors=no)
 Id=airflow-scheduler.service
+Type=exec
 LoadState=loaded
 ActiveState=active
 SubState=running
@@ -41,6 +42,7 @@ NeedDaemonReload=yes
 def test_units_are_read_from_what_systemd_shows() -> None:
     scheduler, postgres = (cluster_status.unit_status(unit) for unit in cluster_status.blocks(SHOWN))
     assert (scheduler["name"], scheduler["state"], scheduler["restarts"]) == ("airflow-scheduler.service", "active", 2)
+    assert scheduler["type"] == "exec"
     assert scheduler["since"] == pytest.approx(1795380554.5)
     assert (scheduler["memory"], scheduler["enabled"], scheduler["reload"]) == (1048576, True, False)
     assert (postgres["state"], postgres["result"], postgres["since"]) == ("failed", "exit-code", None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,14 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover im
     LEAST_SECONDS,
     MOST_SECONDS,
     START_SECONDS,
+    TOKEN_SECONDS,
     Failover,
     broken,
     least_seconds,
+    token_window,
 )
 
+PROJECT = Path(__file__).resolve().parents[2]
 PROMISES = [*range(LEAST_SECONDS, 121), 300, 600, MOST_SECONDS]
 
 
@@ -54,6 +59,53 @@ def test_a_lease_has_room_for_the_heartbeats_that_renew_it(seconds: int) -> None
     assert isinstance(config["scheduler"]["task_instance_heartbeat_timeout"], int)
 
 
+@pytest.mark.parametrize("delay", [1, 10, 60, 600])
+def test_every_accepted_promise_satisfies_every_inequality(delay: int) -> None:
+    accepted = [failover for n in range(LEAST_SECONDS, MOST_SECONDS + 1) if (failover := Failover(n, delay)).possible]
+    assert accepted
+    haproxy = (PROJECT / "roles/haproxy/templates/haproxy.cfg.j2").read_text()
+    (queue,) = (int(n) for n in re.findall(r"timeout queue (\d+)s", haproxy))
+    (keep_alive,) = (int(n) for n in re.findall(r"timeout http-keep-alive (\d+)s", haproxy))
+    broken_by = {
+        failover.seconds: names
+        for failover in accepted
+        if (names := [name for name, holds in inequalities(failover, queue, keep_alive).items() if not holds])
+    }
+    assert broken_by == {}
+
+
+def inequalities(failover: Failover, queue: int, keep_alive: int) -> dict[str, bool]:
+    """Return what must hold between heartbeat, token, lease, queue and proxy, by what would happen otherwise.
+
+    :param queue: time that HAProxy keeps a request without a server.
+    :param keep_alive: time that HAProxy keeps a connection without a request.
+    """
+    config = failover.config()
+    scheduler, workers, fence = config["scheduler"], config["workers"], config["failover"]
+    interval, request = workers["min_heartbeat_interval"], workers["execution_api_timeout"]
+    timeout, detection = (scheduler[f"task_instance_heartbeat_timeout{name}"] for name in ("", "_detection_interval"))
+    lease = fence["terminate_after"]
+    return {
+        "late": timeout + detection + failover.retry_delay + START_SECONDS <= failover.seconds,
+        "runs twice": fence["kill_after"] + LEAST_MARGIN <= timeout,
+        "no time to end": 0 < lease < fence["kill_after"],
+        "lease not renewed": interval * LEAST_HEARTBEATS <= lease,
+        "token not renewed": interval * LEAST_HEARTBEATS <= token_window(TOKEN_SECONDS),
+        "no second try": interval + 2 * request <= lease,
+        "counted failures come first": workers["max_failed_heartbeats"] * interval > lease,
+        "tolerance is not one": 0 < failover.outage_tolerated < min(lease, token_window(TOKEN_SECONDS)),
+        "HAProxy answers after the client has left": request <= queue,
+        "each heartbeat opens a connection": interval < keep_alive,
+        "queued anew while it waits for its retry": scheduler["task_queued_timeout"] >= failover.seconds,
+        "whole numbers": all(isinstance(number, int) for number in (interval, timeout, detection)),
+    }
+
+
+@pytest.mark.parametrize(("life", "window"), [(600, 120), (100, 30), (20, 20), (3600, 720)])
+def test_the_window_in_which_a_token_is_renewed(life: int, window: int) -> None:
+    assert token_window(life) == window
+
+
 def test_the_default_promise() -> None:
     failover = Failover(20)
     assert (failover.heartbeat_interval, failover.heartbeat_timeout, failover.detection_interval) == (1, 15, 1)
@@ -87,6 +139,7 @@ def test_more_tasks_need_a_longer_promise() -> None:
         ("scheduler", "task_instance_heartbeat_timeout", "300", "heartbeat timeout 300 + detection interval 1 + retry"),
         ("scheduler", "task_instance_heartbeat_timeout_detection_interval", 10, "= 29 s, which is more than"),
         ("workers", "min_heartbeat_interval", 5, "3 heartbeats x 5 = 15 s do not fit into the 8.5 s"),
+        ("execution_api", "jwt_expiration_time", 2, "3 heartbeats x 1 = 3 s fit into the last 2 s of a token of 2 s"),
         ("workers", "execution_api_timeout", 10, "interval 1 + 2 tries x 10 = 21 s do not fit into the 8.5 s"),
     ],
 )
@@ -95,6 +148,12 @@ def test_a_setting_that_breaks_the_promise_is_found(section: str, option: str, v
     assert [problem.option for problem in found] == [f"{section}.{option}"]
     assert arithmetic in found[0].arithmetic
     assert found[0].value == value
+
+
+def test_a_heartbeat_that_comes_too_late_for_the_token_is_found() -> None:
+    found = list(broken(Failover(1200), {"workers": {"min_heartbeat_interval": 50}}))
+    assert [problem.option for problem in found] == ["workers.min_heartbeat_interval"]
+    assert "3 heartbeats x 50 = 150 s fit into the last 120 s of a token of 600 s" in found[0].arithmetic
 
 
 def test_settings_that_keep_the_promise_are_left_alone() -> None:

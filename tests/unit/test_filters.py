@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import cluster
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+
+PROJECT = Path(__file__).resolve().parents[2]
+CAPACITY = rules.RULES["airflow_triggerer_capacity"]
+assert isinstance(CAPACITY, rules.Between)
+MOST_TRIGGERS = CAPACITY.high
 
 HOSTVARS = {
     "a": {"airflow_address": "a.example.org", "ansible_host": "192.0.2.1", "airflow_worker_concurrency": "3"},
@@ -69,6 +77,39 @@ def test_an_environment_file_gives_back_what_went_in(tmp_path: Path) -> None:
     file.write_text(cluster.environment_file({"SECRET": value}))
     shell = subprocess.run(["sh", "-c", f'. {file} && printf %s "$SECRET"'], capture_output=True, text=True, check=True)
     assert shell.stdout == value
+
+
+# Descriptors that were measured: Celery's pool takes five for each process, a triggerer 1014 for 1002 triggers.
+@pytest.mark.parametrize(
+    ("role", "variables", "needed"),
+    [
+        ("worker", {"airflow_worker_concurrency": 1, "airflow_worker_autoscale": []}, 1 + 5),
+        (
+            "worker",
+            {"airflow_worker_concurrency": rules.MOST_SLOTS, "airflow_worker_autoscale": []},
+            rules.MOST_SLOTS * 5,
+        ),
+        (
+            "worker",
+            {"airflow_worker_concurrency": 1, "airflow_worker_autoscale": [rules.MOST_SLOTS, 1]},
+            rules.MOST_SLOTS * 5,
+        ),
+        ("worker", {"airflow_worker_concurrency": "16", "airflow_worker_autoscale": ["200", "2"]}, 200 * 5),
+        ("triggerer", {"airflow_triggerer_capacity": 1}, 1),
+        ("triggerer", {"airflow_triggerer_capacity": MOST_TRIGGERS}, MOST_TRIGGERS),
+    ],
+)
+def test_every_accepted_size_has_its_file_descriptors(role: str, variables: dict[str, Any], needed: int) -> None:
+    tasks = yaml.safe_load((PROJECT / f"roles/airflow_{role}/tasks/main.yml").read_text())
+    lines = [line for task in tasks for line in task.get("vars", {}).get("airflow_process_unit", [])]
+    (line,) = (line for line in lines if line.startswith("LimitNOFILE="))
+    environment = jinja2.Environment(autoescape=False)
+    environment.filters["airflow_celery.cluster.open_files"] = cluster.open_files
+    soft, hard = (int(part) for part in environment.from_string(line.partition("=")[2]).render(variables).split(":"))
+    # What does not grow with the load had 1024 before, and used less than 100.
+    assert needed + 1000 <= soft <= hard
+    # The kernel's default of fs.nr_open; systemd cannot set more.
+    assert 524_288 <= hard <= 1_048_576
 
 
 def test_unit_settings() -> None:

@@ -186,9 +186,27 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_broker_url", ["redis://:p@h:6379/0", "rediss://h"], ["amqp://h", "h:6379", ""]),
     ("airflow_database_url", ["postgresql+psycopg2://u:p@h/db"], ["mysql://h", "postgresql+asyncpg://h/db"]),
     ("airflow_result_backend", ["db+postgresql://u:p@h/db"], ["postgresql://h/db", "redis://h"]),
-    ("airflow_web_url", ["http://h:8080", "https://h"], ["h:8080", "ftp://h"]),
-    ("airflow_execution_api_url", ["http://h/execution/"], ["http://h/", "h/execution/"]),
-    ("airflow_executor", ["CeleryExecutor", "LocalExecutor,CeleryExecutor"], ["LocalExecutor", "celery"]),
+    (
+        "airflow_web_url",
+        ["http://h:8080", "https://h", "https://h.example.org/", "https://192.0.2.1", "http://[2001:db8::1]:8080"],
+        [
+            *("h:8080", "ftp://h", "https://h/airflow", "https://h//", "https://h/?a=b", "https://h?a", "https://h#a"),
+            *("https://me@h", "https://me:pw@h", "https://", "https://h:port", "https://[::1", "https://h h", ""),
+        ],
+    ),
+    (
+        "airflow_execution_api_url",
+        ["http://h/execution/", "https://h:9443/execution", "https://h/team/execution/"],
+        ["http://h/", "h/execution/", "http://h/?/execution/", "http://me:pw@h/execution/", "http://h/#/execution/"],
+    ),
+    (
+        "airflow_executor",
+        ["CeleryExecutor"],
+        [
+            *("LocalExecutor", "celery", "", "LocalExecutor,CeleryExecutor", "CeleryExecutor,KubernetesExecutor"),
+            *("CeleryExecutor,", "alias:CeleryExecutor", "CeleryKubernetesExecutor"),
+        ],
+    ),
     ("airflow_admin_email", ["a@b.c"], ["a", ""]),
     ("airflow_dags_git_url", ["", "https://h/r.git", "git@h:r.git", "/srv/r.git"], ["h r", "r.git"]),
     ("airflow_dags_git_subdir", ["", "dags", "a/b"], ["/dags", "../dags", "a/../b"]),
@@ -396,6 +414,10 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"core": {"smtp_host": "x"}}, "core.smtp_host", "'x'", "move it to section smtp"),
     ({"core": 5}, "core", "5", "nest it"),
+    ({"email": {"subject_template": "a\n# b"}}, "email.subject_template", "'a\\n# b'", "write it on one line"),
+    ({"email": {"subject_template": "a\n  b"}}, "email.subject_template", "'a\\n  b'", "write it on one line"),
+    ({"email": {"subject_template": " a"}}, "email.subject_template", "' a'", "write it on one line"),
+    ({"database": {"sql_alchemy_engine_args": "a "}}, "database.sql_alchemy_engine_args", "(hidden)", "on one line"),
     ({"zzzzzz": {"a": 1}}, "zzzzzz", "a section with a", "add zzzzzz to airflow_config_extra_sections"),
     (
         {"celery_broker_transport_options": {"socket_timout": 1}},
@@ -420,6 +442,7 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
         {},
         {"core": {"dagbag_import_timeout": 60}, "smtp": {"smtp_host": "mail.example.org"}},
         {"database": {"sql_alchemy_engine_args_cmd": "x"}},
+        {"core": {"allowed_deserialization_classes": "airflow.*\nmy.*\n"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},
         {"celery": {"extra_celery_config": {"worker_max_tasks_per_child": 10}}},
     ],
@@ -430,6 +453,12 @@ def test_a_right_setting_is_accepted(config: dict[str, Any]) -> None:
 
 def test_an_extra_section_is_accepted_unseen() -> None:
     assert list(config_problems({"acme": {"x": 1}}, ["acme"], OPTIONS)) == []
+
+
+def test_a_value_of_an_extra_section_must_be_readable_too() -> None:
+    assert [found[0] for found in config_problems({"acme": {"x": "a\r b", "y": 1}}, ["acme"], OPTIONS)] == [
+        "airflow_config.acme.x"
+    ]
 
 
 def test_every_owned_option_exists_and_its_variable_too() -> None:

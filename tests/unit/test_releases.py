@@ -62,15 +62,17 @@ def test_the_releases_in_use_are_never_removed(tmp_path: Path) -> None:
     units.mkdir()
     releases = tmp_path / "releases"
     newest = 0
-    for name in ("r0", "r1", "r2", "r3", "r4", ".r5.partial"):
+    first, *others, last = (f"3.3.2-00000000000{number}" for number in range(5))
+    foreign = ("notes", "3.3.2-backup", ".3.3.2-00000000000a.partial")
+    for name in (*foreign, first, *others, last, "00000000000f"):
         (releases / name).mkdir(parents=True)
         # A change time can't be set, and the kernel's clock for it is coarse: rename until it has moved.
         while (releases / name).stat().st_ctime_ns <= newest:
             (releases / name).rename(releases / "x")
             (releases / "x").rename(releases / name)
         newest = (releases / name).stat().st_ctime_ns
-    (tmp_path / "current").symlink_to("releases/r1")
-    (tmp_path / "previous").symlink_to(releases / "r0")
-    (units / "airflow-worker.service").write_text(f"ExecStart={releases}/r2/bin/python -m airflow celery worker")
-    assert [path.name for path in prune_releases.to_remove(tmp_path, 1, units)] == ["r3"]
+    (tmp_path / "current").symlink_to(f"releases/{others[0]}")
+    (tmp_path / "previous").symlink_to(releases / first)
+    (units / "airflow-worker.service").write_text(f"ExecStart={releases}/{others[1]}/bin/python -m airflow")
+    assert [path.name for path in prune_releases.to_remove(tmp_path, 1, units)] == [last, others[2]]
     assert prune_releases.to_remove(tmp_path, 5, units) == []

@@ -22,6 +22,7 @@ def unit(name: str, **changes: Any) -> dict[str, Any]:
         "name": f"{name}.service",
         "state": "active",
         "sub": "running",
+        "type": "exec",
         "result": "success",
         "enabled": True,
         "since": NOW - 3600,
@@ -111,6 +112,32 @@ def test_an_enabled_unit_that_is_stopped_is_a_reason_and_what_a_timer_starts_is_
         if len(fields := line.split()) > 3
     }
     assert (shown["airflow-worker"], shown["airflow-backup"]) == ("inactive", "idle")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sub", "healthy"),
+    [
+        ("oneshot", "start", True),
+        ("oneshot", "start-pre", True),
+        ("oneshot", "start-post", True),
+        ("oneshot", "auto-restart", False),
+        ("exec", "start", False),
+        ("exec", "auto-restart", False),
+        ("notify", "start", False),
+    ],
+)
+def test_a_oneshot_that_works_is_healthy(kind: str, sub: str, healthy: bool) -> None:
+    busy = unit("airflow-db-clean", state="activating", sub=sub, type=kind, enabled=False)
+    found = reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), busy)))
+    assert [reason.partition(" since")[0] for reason in found] == (
+        [] if healthy else ["worker2: unit airflow-db-clean is activating"]
+    )
+
+
+def test_a_oneshot_that_failed_is_a_reason() -> None:
+    bad = unit("airflow-db-clean", state="failed", sub="failed", type="oneshot", result="exit-code", enabled=False)
+    (found,) = reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), bad)))
+    assert "unit airflow-db-clean is failed (exit-code)" in found
 
 
 def test_a_missing_unit_is_a_reason() -> None:

@@ -89,6 +89,43 @@ def test_one_that_was_broken_off_goes_on_from_where_it_began() -> None:
     assert begin(upgraded(finished=False), current("3.3.2-b"), wanted("3.3.2-b"), "3.3.2", HEADS)["needed"]
 
 
+def test_one_that_site_yml_has_completed_is_finished_and_the_next_makes_its_own_backup() -> None:
+    found = begin(upgraded(finished=False), current("3.3.2-b"), wanted("3.3.2-c"), "3.3.2", ["after"])
+    assert (found["needed"], found["resumed"]) == (True, False)
+    state = found["state"]
+    assert (state["backup"], state["finished"], state["brought"]) == ("", False, ["3.3.2-c"])
+    assert state["from"] == {"airflow_version": "3.3.2", "releases": wanted("3.3.2-b"), "schema": ["after"]}
+
+
+def test_hosts_that_came_and_went_since_do_not_keep_an_upgrade_unfinished() -> None:
+    hosts = ("control1", "worker2", "worker3")
+    target = wanted("3.3.2-c", *hosts)
+    found = begin(upgraded(finished=False), current("3.3.2-b", *hosts), target, "3.3.2", ["after"])
+    assert (found["resumed"], found["state"]["from"]["releases"]) == (False, wanted("3.3.2-b", *hosts))
+
+
+def test_one_host_with_the_old_release_keeps_an_upgrade_unfinished() -> None:
+    now = current("3.3.2-b") | current("3.3.1-a", "worker2")
+    found = begin(upgraded(finished=False), now, wanted("3.3.2-c"), "3.3.2", ["after"])
+    assert (found["resumed"], found["state"]["backup"]) == (True, "/x.dump")
+
+
+def test_one_that_has_changed_nothing_begins_anew_with_a_new_backup() -> None:
+    found = begin(upgraded(finished=False), current("3.3.1-a"), wanted("3.3.2-b"), "3.3.2", HEADS)
+    assert (found["needed"], found["resumed"], found["state"]["backup"]) == (True, False, "")
+    assert found["state"]["from"]["releases"] == wanted("3.3.1-a")
+
+
+@pytest.mark.parametrize(
+    ("state", "schema"),
+    [({}, ["after"]), ({}, []), ({"stopped": True}, HEADS)],
+    ids=["migrated", "unknown schema", "interrupted rollback"],
+)
+def test_one_whose_database_may_have_changed_keeps_its_backup(state: dict[str, Any], schema: list[str]) -> None:
+    found = begin(upgraded(finished=False) | state, current("3.3.1-a"), wanted("3.3.2-b"), "3.3.2", schema)
+    assert (found["resumed"], found["state"]["backup"]) == (True, "/x.dump")
+
+
 # --- The way back -----------------------------------------------------------------------------------------------------
 def test_back_to_the_release_before() -> None:
     assert way_back(upgraded(), current("3.3.2-b"), HOSTS, reversed(HEADS)) == {

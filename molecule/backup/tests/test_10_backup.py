@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_inventory import Cluster
+from faults.harness import DAG
 from faults.machines import Machines
 from faults.operation import Playbooks
 
@@ -74,10 +76,15 @@ def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
     cluster: Cluster, playbooks: Playbooks, copy: Path, made: str
 ) -> None:
     before = last(cluster)
+    foreign = copy / "20200101-000000"
+    foreign.mkdir()
+    (foreign / "precious").touch()
     playbooks.run("playbooks/backup.yml").must_succeed()
     after = last(cluster)
     assert after["kind"] == "diff"
     assert after["size_bytes"] < before["size_bytes"]
+    assert (foreign / "precious").exists()
+    shutil.rmtree(foreign)
     assert len([path for path in copy.iterdir() if not path.is_symlink()]) == 1
 
 
@@ -171,6 +178,57 @@ def test_old_logs_go_and_young_ones_stay(cluster: Cluster) -> None:
         assert not {"./old/log", "./empty"} & left
         assert machines.run(host, "ls", "/var/lib/airflow/kept").split() == ["log"]
         machines.run(host, "rm", "-r", f"{logs}/probe", "/var/lib/airflow/kept")
+
+
+def removed_dag(cluster: Cluster) -> str:
+    """Make what a DAG leaves that was removed 100 days ago while a task of its last scheduled run had not started.
+
+    Rows of a real run are copied, so that columns of which this test knows nothing have sound values. Returns its id.
+    """
+    client = cluster.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    run_id = client.trigger(DAG, {"tasks": 1, "seconds": 1})
+    assert client.wait_for_run(DAG, run_id, seconds=120).state == "success"
+    old, name = "now() - interval '100 days'", "removed_dag"
+    run = f"dag_id = '{DAG}' AND run_id = '{run_id}'"
+    sql(
+        cluster,
+        f"""
+        BEGIN;
+        CREATE TEMP TABLE d ON COMMIT DROP AS SELECT * FROM dag WHERE dag_id = '{DAG}';
+        UPDATE d SET dag_id = '{name}', last_parsed_time = {old}, is_stale = true, is_paused = true;
+        INSERT INTO dag SELECT * FROM d;
+        CREATE TEMP TABLE r ON COMMIT DROP AS SELECT * FROM dag_run WHERE {run};
+        CREATE TEMP TABLE v ON COMMIT DROP AS SELECT * FROM dag_version WHERE dag_id = '{DAG}' LIMIT 1;
+        UPDATE v SET dag_id = '{name}', id = gen_random_uuid(), created_at = {old}, last_updated = {old};
+        INSERT INTO dag_version SELECT * FROM v;
+        UPDATE r SET dag_id = '{name}', id = (SELECT nextval(pg_get_serial_sequence('dag_run', 'id'))),
+          run_type = 'scheduled', start_date = {old}, created_dag_version_id = NULL;
+        INSERT INTO dag_run SELECT * FROM r;
+        CREATE TEMP TABLE t ON COMMIT DROP AS SELECT * FROM task_instance WHERE {run} LIMIT 1;
+        UPDATE t SET dag_id = '{name}', id = gen_random_uuid(), start_date = NULL, dag_version_id = (SELECT id FROM v);
+        INSERT INTO task_instance SELECT * FROM t;
+        COMMIT;
+        """,
+    )
+    assert sql(cluster, f"SELECT count(*) FROM task_instance WHERE dag_id = '{name}' AND start_date IS NULL") == "1"
+    return name
+
+
+def test_a_table_that_cannot_be_cleaned_does_not_stop_the_others(cluster: Cluster) -> None:
+    machines, control = Machines(cluster), cluster.first("airflow_scheduler")
+    dag_id = removed_dag(cluster)
+    try:
+        sql(cluster, "INSERT INTO log (dttm, event) VALUES (now() - interval '100 days', 'probe-skipped')")
+        machines.run(control, "systemctl", "start", "airflow-db-clean.service")
+        assert sql(cluster, "SELECT count(*) FROM log WHERE event = 'probe-skipped'") == "0"
+        said = machines.run(control, "journalctl", "--unit=airflow-db-clean", "--output=cat", "--lines=5000")
+        assert "WARNING: table dag was skipped" in said
+        assert sql(cluster, f"SELECT count(*) FROM dag WHERE dag_id = '{dag_id}'") == "1"
+    finally:
+        sql(cluster, f"DELETE FROM dag_run WHERE dag_id = '{dag_id}'")
+        sql(cluster, f"DELETE FROM dag WHERE dag_id = '{dag_id}'")
 
 
 def test_old_rows_go_and_young_ones_stay(cluster: Cluster) -> None:

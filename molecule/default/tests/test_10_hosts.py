@@ -145,6 +145,13 @@ def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, nam
         command = host.check_output(f"tr '\\0' ' ' < /proc/{shown['MainPID']}/cmdline")
         # Celery and gunicorn rename their processes; a shell in between would keep its own name.
         assert not re.match(r"(/usr)?/bin/(ba|da)?sh ", command)
+    for process, size, each in (("triggerer", "capacity", 1), ("worker", "concurrency", 5)):
+        if process in processes_of(cluster, name):
+            shown = properties(host, f"airflow-{process}")
+            count = re.search(rf" --{size} (\d+)", shown["ExecStart"])
+            limit = host.check_output(f"prlimit --pid {shown['MainPID']} --nofile --output=SOFT --noheadings --raw")
+            assert count is not None
+            assert int(limit) >= 1024 + each * int(count[1]), process
     if "worker" in processes_of(cluster, name):
         stop = properties(host, "airflow-worker")["TimeoutStopUSec"]
         assert re.search(r"\d+(h|min)", stop), f"a worker has only {stop} to finish its tasks"
