@@ -270,3 +270,126 @@ def test_a_task_has_no_secrets_of_its_worker_and_hides_its_memory(start: Start) 
     )
     _, line = start(code)
     assert line.split() == ["0", "0", fence.TASK_OOM_SCORE]
+
+
+# A task process that creates processes in every way that Python offers. It prints what a task would see of each:
+# the exit code, whether the process dies with its parent (PR_GET_PDEATHSIG), and a variable that the task has set.
+TASK_WITH_CHILDREN = """
+import ctypes, multiprocessing, os, pty, subprocess, sys, time
+from concurrent.futures import ProcessPoolExecutor
+
+NAME = "AIRFLOW__CELERY__BROKER_URL"
+
+def seen():
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(number), 0, 0, 0)
+    return f"{number.value} {os.environ.get(NAME)}"
+
+def report(write):
+    os.write(write, seen().encode())
+
+def forked(fork):
+    read, write = os.pipe()
+    pid = fork()
+    if pid == 0:
+        report(write)
+        os._exit(7)
+    os.close(write)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with os.fdopen(read) as pipe:
+        return f"{code} {pipe.read()}"
+
+def double_fork():
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        middle = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == middle:
+                time.sleep(0.01)
+            os.write(write, f"{seen()}, its child {forked(os.fork)}".encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+def program(**options):
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import children; print(children.seen())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, os.path.dirname(__file__)], capture_output=True, text=True, **options
+    )
+    return f"{done.returncode} {done.stdout.strip()}{done.stderr}"
+
+def process_of(method):
+    context = multiprocessing.get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=put, args=(queue,))
+    process.start()
+    process.join()
+    return f"{process.exitcode} {'nothing' if queue.empty() else queue.get()}"
+
+def put(queue):
+    queue.put(seen())
+
+def pool_of(method):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        return pool.submit(seen).result()
+
+def pool_of_processes():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(seen)
+
+def spawned():
+    pid = os.posix_spawn("/bin/true", ["true"], os.environ)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+WAYS = {
+    "fork": lambda: forked(os.fork),
+    "forkpty": lambda: forked(lambda: pty.fork()[0]),
+    "double fork": double_fork,
+    "posix_spawn": spawned,
+    "system": lambda: str(os.system("true")),
+    "subprocess": program,
+    "preexec_fn": lambda: program(preexec_fn=os.setsid),
+    "session": lambda: program(start_new_session=True),
+    "process group": lambda: program(process_group=0),
+    **{f"Process {method}": lambda method=method: process_of(method) for method in ("fork", "forkserver", "spawn")},
+    **{f"executor {method}": lambda method=method: pool_of(method) for method in ("fork", "forkserver", "spawn")},
+    "Pool": pool_of_processes,
+}
+
+def run():
+    os.environ[NAME] = "of the task"
+    for way, create in WAYS.items():
+        try:
+            result = create()
+        except Exception as error:
+            result = repr(error)
+        print(f"{way}: {result}", flush=True)
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+    if sys.argv[2] == "bound":
+        from airflow_celery_cluster import fence
+        fence.bind_tasks_to_supervisor()
+    task = os.fork()
+    if task == 0:
+        run()
+        os._exit(0)
+    os.waitpid(task, 0)
+"""
+
+
+def test_a_task_creates_processes_as_without_the_fence(tmp_path: Path) -> None:
+    script = tmp_path / "children.py"
+    script.write_text(TASK_WITH_CHILDREN)
+
+    def run(mode: str) -> list[str]:
+        command = [sys.executable, str(script), str(SOURCE.parents[1]), mode]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+    stock = run("stock")
+    assert len(stock) == 16
+    assert "preexec_fn: 0 0 of the task" in stock
+    assert run("bound") == stock

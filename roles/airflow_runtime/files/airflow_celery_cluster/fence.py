@@ -210,14 +210,20 @@ def bind_tasks_to_supervisor() -> None:
     """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out.
 
     It begins without the worker's secrets in its environment, so that what it starts does not inherit them.
+    A process that the task itself forks inherits this hook and is left as it is: its parent is the task.
     """
     supervisor = os.getpid()
+    in_task = False
     # When a machine wakes up, the thread of the lease must not wait for the supervisor's own.
     usual = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def in_child() -> None:
+        nonlocal in_task
+        if in_task:
+            return
+        in_task = True
         sys.setswitchinterval(usual)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
