@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -166,33 +167,103 @@ class Refusal(Exception):
         self.detail = detail
 
 
+RUN = "manual__2026-01-01"
+
+
+class States:
+    """The client of the Execution API, as far as the fence uses it: answers with the states of the tasks of a run."""
+
+    def __init__(self, states: object) -> None:
+        self.states = states
+        self.client = self
+
+    def build_request(self, method: str, url: str, params: dict[str, Any], timeout: float) -> None:
+        assert (method, url) == ("GET", "task-instances/states")
+        assert params["dag_id"] == "dag"
+        assert 2 * timeout < fence.GIVEN_AWAY_GRACE
+
+    def send(self, request: None) -> States:
+        if isinstance(self.states, Exception):
+            raise self.states
+        return self
+
+    def json(self) -> dict[str, Any]:
+        return {"task_states": self.states}
+
+
+@pytest.mark.parametrize("map_index", [-1, 2])
 @pytest.mark.parametrize(
-    ("answer", "given_away"),
+    ("answer", "state", "given_away"),
     [
-        (Refusal(404), True),
-        (Refusal(410), True),
-        (Refusal(409, {"reason": "running_elsewhere"}), True),
-        (Refusal(409, {"reason": "not_running", "current_state": "up_for_retry"}), True),
-        (Refusal(409, {"reason": "not_running", "current_state": "failed"}), False),
-        (Refusal(500), False),
-        (ConnectionError("refused"), False),
+        # Lost: it is retried, now or soon. None is the state of a task that the scheduler has not looked at.
+        *((Refusal(410), state, True) for state in ("up_for_retry", "scheduled", "queued", "running", "success", None)),
+        (Refusal(404), "up_for_retry", True),
+        # Cleared, or deleted.
+        (Refusal(410), "restarting", False),
+        (Refusal(410), "deleted", False),
+        (Refusal(404), "deleted", False),
+        (Refusal(410), "unknown", True),
+        (Refusal(409, {"reason": "running_elsewhere"}), "restarting", True),
+        (Refusal(409, {"reason": "not_running", "current_state": "up_for_retry"}), "up_for_retry", True),
+        (Refusal(409, {"reason": "not_running", "current_state": "failed"}), "failed", False),
+        (Refusal(500), "running", False),
+        (ConnectionError("refused"), "running", False),
     ],
     ids=str,
 )
-def test_a_task_that_was_given_away_ends_at_once(start: Start, answer: Exception, given_away: bool) -> None:
+def test_only_a_task_that_was_given_away_ends_at_once(
+    start: Start, answer: Exception, state: str | None, given_away: bool, map_index: int
+) -> None:
     task, _ = start(STUBBORN)
     keeper = fence.Fence(60, 90)
+    keeper.expect(
+        json.dumps({"ti": {"id": "1", "dag_id": "dag", "run_id": RUN, "task_id": "t", "map_index": map_index}})
+    )
+    # Another task of the run never counts.
+    states: dict[str, str | None] = {"u": "restarting", "t_1": "restarting"}
+    if state != "deleted":
+        states["t" if map_index < 0 else f"t_{map_index}"] = state
+    operations = States(ConnectionError("reset") if state == "unknown" else {RUN: states})
 
-    def heartbeat(pid: int) -> None:
+    def heartbeat(self: States, pid: int) -> None:
         raise answer
 
     keeper.renew(task.pid, time.monotonic())
+    begun = time.monotonic()
     with pytest.raises(type(answer)):
-        keeper.renewing(heartbeat)(task.pid)
+        keeper.renewing(heartbeat)(operations, task.pid)
+    assert time.monotonic() - begun < fence.GIVEN_AWAY_GRACE + 2
     assert (not alive(task.pid)) == given_away
     task.kill()
     task.wait()
     keeper.release()
+
+
+def test_a_task_that_nobody_described_ends_at_once(start: Start) -> None:
+    task, _ = start(STUBBORN)
+    keeper = fence.Fence(60, 90)
+
+    def heartbeat(self: States, pid: int) -> None:
+        raise Refusal(410)
+
+    keeper.renew(task.pid, time.monotonic())
+    with pytest.raises(Refusal):
+        keeper.renewing(heartbeat)(States({}), task.pid)
+    assert not alive(task.pid)
+    keeper.release()
+
+
+def test_a_cleared_task_leaves_no_child_behind(start: Start) -> None:
+    task, child = start(WITH_CHILD)
+    lease = fence.Lease(task.pid, 60, 90)
+    lease.leave()
+    task.terminate()  # the supervisor's part
+    assert task.wait(timeout=10) == -signal.SIGTERM
+    lease.join()
+    deadline = time.monotonic() + 10
+    while alive(int(child)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(int(child))
 
 
 def test_a_stopped_worker_ends_its_tasks(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
