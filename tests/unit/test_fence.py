@@ -253,6 +253,15 @@ def test_a_task_that_nobody_described_ends_at_once(start: Start) -> None:
     keeper.release()
 
 
+def test_a_cleared_task_is_not_told_twice_and_never_outlives_its_lease(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    lease = fence.Lease(task.pid, TERMINATE_AFTER, KILL_AFTER)
+    lease.leave()
+    # SIGTERM would have ended it.
+    assert task.wait(timeout=10) == -signal.SIGKILL
+    lease.join()
+
+
 def test_a_cleared_task_leaves_no_child_behind(start: Start) -> None:
     task, child = start(WITH_CHILD)
     lease = fence.Lease(task.pid, 60, 90)

@@ -118,6 +118,7 @@ class Lease:
         self._terminate_after = terminate_after
         self._kill_after = kill_after
         self._renewed = time.monotonic()
+        self._left = False
         self._thread = threading.Thread(target=self._watch, name=f"lease of {pid}", daemon=True)
         self._thread.start()
 
@@ -134,7 +135,11 @@ class Lease:
         self._task.kill_descendants()
 
     def leave(self) -> None:
-        """Let the supervisor end the task, and kill what is left of its present descendants after that."""
+        """Let the supervisor end the task, and kill what is left of its present descendants after that.
+
+        The supervisor sends SIGTERM, and a second one would call ``on_kill`` again. The lease still kills the task.
+        """
+        self._left = True
         self._task.find_descendants()
 
     def join(self) -> None:
@@ -157,9 +162,10 @@ class Lease:
                 self._task.kill()
                 log.error("No heartbeat of task process %d for %.1f s: it was killed", self.pid, age)
                 return
-            log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
-            self._task.terminate()
             told = renewed
+            if not self._left:
+                log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
+                self._task.terminate()
 
 
 class Fence:
