@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import tree_hash
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, tree_hash
 
 DOCUMENTATION = r"""
 name: tree_hash
@@ -16,8 +16,9 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Gives a SHA-256 over the relative names, the executable bits and the contents of all files below a directory.
-  - Times and owners do not count, nor do C(__pycache__) and directories and files whose name begins with a dot, so two
-    clones of the same commit give the same fingerprint.
+  - Times, owners and empty directories do not count, so two clones of the same commit give the same fingerprint. Nor do
+    C(__pycache__), C(.git), and the caches of development tools. Other hidden files do.
+  - A symbolic link counts as what it points to. Fails for a link to nothing, or to a directory that contains the link.
 options:
   _terms:
     description: Directories on the controller.
@@ -45,5 +46,5 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:
         try:
             return [tree_hash(Path(term)) for term in terms]
-        except NotADirectoryError as error:
-            raise AnsibleLookupError(f"{error} is not a directory on the controller") from error
+        except TreeError as error:
+            raise AnsibleLookupError(str(error)) from error

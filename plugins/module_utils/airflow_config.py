@@ -77,12 +77,17 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("dag_processor", "refresh_interval"): frozenset({"dag-processor", "triggerer", "worker"}),
     ("dag_processor", "stale_bundle_cleanup_age_threshold"): frozenset({"worker"}),
     ("dag_processor", "stale_bundle_cleanup_interval"): frozenset({"worker"}),
+    # The age of a heartbeat at which the health check of the API server, and the cluster's status, call a process dead.
+    ("dag_processor", "health_check_threshold"): frozenset({"api-server", "dag-processor", "scheduler"}),
+    ("triggerer", "triggerer_health_check_threshold"): frozenset({"api-server", "scheduler", "triggerer"}),
     ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
     ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
     # How long the others go without a scheduler's heartbeat before they call it dead.
     ("scheduler", "scheduler_health_check_threshold"): frozenset({"api-server", "scheduler"}),
     # The worker derives from it how long it may go without a heartbeat.
     ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "worker"}),
+    # How long a task may wait on the worker for the Execution API: its token is valid for that time.
+    ("scheduler", "task_queued_timeout"): frozenset({"scheduler", "worker"}),
     ("triggerer", "default_capacity"): frozenset({"triggerer"}),
 }
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import files as tree_files
+
 
 @dataclass(frozen=True, order=True)
 class Use:
@@ -28,20 +30,19 @@ class Use:
 def find(directory: Path) -> list[Use]:
     """Return the queues that the DAG files below a directory name.
 
-    A file that is no Python is Airflow's to complain about.
+    A file that is no Python is Airflow's to complain about. Raises TreeError when a release cannot hold the directory.
     """
     found = []
-    for path in sorted(directory.rglob("*.py")):
-        relative = path.relative_to(directory)
-        if any(part.startswith(".") for part in relative.parts):
+    for file in tree_files(directory):
+        if not file.name.endswith(".py"):
             continue
         try:
-            source = path.read_bytes()
+            source = file.path.read_bytes()
             tree = ast.parse(source) if b"queue" in source else None
         except (OSError, SyntaxError, ValueError):
             continue
         if tree is not None:
-            found += [Use(str(relative), line, queue) for line, queue in in_tree(tree)]
+            found += [Use(file.name, line, queue) for line, queue in in_tree(tree)]
     return sorted(set(found))
 
 

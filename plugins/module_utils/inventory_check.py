@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values, tree
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
@@ -868,9 +868,22 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
-    """A git source has a URL."""
+    """A git source has a URL, and a release can hold a local directory."""
     for host in inventory.cluster:
-        if str(host.get("airflow_dags_source", "")) == "git" and not str(host.get("airflow_dags_git_url", "")):
+        source = str(host.get("airflow_dags_source", ""))
+        directory = host.get("airflow_dags_dir", "")
+        if source == "local" and directory and inventory.sound(host, "airflow_dags_dir"):
+            try:
+                tree.files(Path(directory))
+            except tree.TreeError as error:
+                yield Finding(
+                    f"host {host.name}",
+                    "airflow_dags_dir",
+                    show(directory),
+                    f"a directory of which everything can be copied, but {error}",
+                    "correct or remove that path",
+                )
+        if source == "git" and not str(host.get("airflow_dags_git_url", "")):
             yield Finding(
                 f"host {host.name}",
                 "airflow_dags_git_url",
@@ -906,7 +919,11 @@ def check_queues(inventory: Inventory) -> Iterator[Finding]:
         if str(host.get("airflow_dags_source", "")) == "local" and inventory.sound(host, "airflow_dags_dir")
     }
     for directory in sorted(directories - {""}):
-        for use in dag_queues.find(Path(directory)):
+        try:
+            uses = dag_queues.find(Path(directory))
+        except tree.TreeError:
+            continue  # a finding of check_dags
+        for use in uses:
             if use.queue not in served:
                 yield Finding(
                     f"DAG file {use.file}, line {use.line}",

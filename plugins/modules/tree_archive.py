@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import archive_tree
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, archive_tree
 
 DOCUMENTATION = r"""
 ---
@@ -17,6 +17,8 @@ author: The airflow-celery-cluster maintainers
 description:
   - Packs what the lookup P(airflow_celery.cluster.tree_hash#lookup) takes the fingerprint of, so that archive and
     fingerprint are of the same files.
+  - Gives each directory and each executable file the mode C(0755), and each other file C(0644). Symbolic links become
+    what they point to.
   - Leaves an archive that exists alone. Name it after the fingerprint.
 options:
   path:
@@ -54,12 +56,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     root, archive = Path(module.params["path"]), Path(module.params["dest"])
-    if not root.is_dir():
-        module.fail_json(msg=f"{root} is not a directory")
     changed = not archive.exists()
     if changed and not module.check_mode:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        archive_tree(root, archive)
+        try:
+            archive_tree(root, archive)
+        except TreeError as error:
+            module.fail_json(msg=str(error))
     module.exit_json(changed=changed, dest=str(archive))
 
 

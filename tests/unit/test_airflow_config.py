@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import datetime
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
@@ -154,3 +157,72 @@ def test_a_process_must_be_known() -> None:
 def test_every_exception_names_known_processes() -> None:
     for names in (*airflow_config.OPTION_READERS.values(), *airflow_config.SECTION_READERS.values()):
         assert names <= airflow_config.PROCESSES
+
+
+# --- What the cluster's own code reads --------------------------------------------------------------------------------
+ROOT = Path(__file__).parents[2]
+RUNTIME = ROOT / "roles/airflow_runtime/files/airflow_celery_cluster"
+# The processes that import a module. The processes that run a module with airflow-run are found in the playbooks.
+IMPORTED_BY = {
+    "auth_manager": {"api-server"},  # [core] auth_manager; the read is part of the start of the API server
+    "celery_config": {"worker"},  # [celery] celery_config_options
+    "database_tls": {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "database"},
+    "retries": {"dag-processor", "scheduler", "triggerer", "worker"},  # a policy, loaded with a DAG file
+}
+
+
+def runners() -> dict[str, set[str]]:
+    """Return for each module of the runtime the processes whose configuration airflow-run gives to it."""
+    found: dict[str, set[str]] = {}
+    for directory in ("playbooks", "roles"):
+        for path in (ROOT / directory).rglob("*.yml"):
+            text = re.sub(r"^ *#.*\n", "", path.read_text(), flags=re.MULTILINE)
+            for process, module in re.findall(r"airflow-run[\s,-]+(\S+?)[\s,-]+airflow_celery_cluster\.(\w+)", text):
+                found.setdefault(module, set()).add(process)
+    return found
+
+
+def options_read(module: Path) -> Iterator[tuple[str, str]]:
+    """Yield section and option of each read of a module; fail for one whose names are not in the text."""
+    tree = ast.parse(module.read_text())
+    tables = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in ast.walk(tree):
+        function = node.func if isinstance(node, ast.Call) else None
+        if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
+            continue
+        if function.value.id != "conf" or not function.attr.startswith(("get", "has_option")):
+            continue
+        assert isinstance(node, ast.Call)
+        match node.args:
+            case [ast.Constant(value=str(section)), ast.Constant(value=str(option)), *_]:
+                yield section, option
+            # conf.getfloat(*TABLE[key])
+            case [ast.Starred(value=ast.Subscript(value=ast.Name(id=name)))] if name in tables:
+                yield from ast.literal_eval(tables[name]).values()
+            case _:
+                pytest.fail(f"{module.name}, line {node.lineno}: {ast.unparse(node)} names no section and option")
+
+
+READING = {path.stem: options for path in sorted(RUNTIME.glob("*.py")) if (options := set(options_read(path)))}
+
+
+def test_the_modules_that_read_settings_are_found() -> None:
+    assert {"celery_config", "status", "task_tokens"} <= set(READING)
+    assert ("scheduler", "task_queued_timeout") in READING["celery_config"]
+    assert ("triggerer", "triggerer_health_check_threshold") in READING["status"]
+
+
+@pytest.mark.parametrize("module", READING)
+def test_what_a_module_reads_is_delivered_to_its_process(module: str) -> None:
+    processes = IMPORTED_BY.get(module, set()) | runners().get(module, set())
+    assert processes, f"no process of {module} is known: add the module to IMPORTED_BY"
+    missing = {
+        f"[{section}] {option} is not delivered to {process}"
+        for section, option in READING[module]
+        for process in processes - airflow_config.readers(section, option)
+    }
+    assert missing == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -166,33 +167,112 @@ class Refusal(Exception):
         self.detail = detail
 
 
+RUN = "manual__2026-01-01"
+
+
+class States:
+    """The client of the Execution API, as far as the fence uses it: answers with the states of the tasks of a run."""
+
+    def __init__(self, states: object) -> None:
+        self.states = states
+        self.client = self
+
+    def build_request(self, method: str, url: str, params: dict[str, Any], timeout: float) -> None:
+        assert (method, url) == ("GET", "task-instances/states")
+        assert params["dag_id"] == "dag"
+        assert 2 * timeout < fence.GIVEN_AWAY_GRACE
+
+    def send(self, request: None) -> States:
+        if isinstance(self.states, Exception):
+            raise self.states
+        return self
+
+    def json(self) -> dict[str, Any]:
+        return {"task_states": self.states}
+
+
+@pytest.mark.parametrize("map_index", [-1, 2])
 @pytest.mark.parametrize(
-    ("answer", "given_away"),
+    ("answer", "state", "given_away"),
     [
-        (Refusal(404), True),
-        (Refusal(410), True),
-        (Refusal(409, {"reason": "running_elsewhere"}), True),
-        (Refusal(409, {"reason": "not_running", "current_state": "up_for_retry"}), True),
-        (Refusal(409, {"reason": "not_running", "current_state": "failed"}), False),
-        (Refusal(500), False),
-        (ConnectionError("refused"), False),
+        # Lost: it is retried, now or soon. None is the state of a task that the scheduler has not looked at.
+        *((Refusal(410), state, True) for state in ("up_for_retry", "scheduled", "queued", "running", "success", None)),
+        (Refusal(404), "up_for_retry", True),
+        # Cleared, or deleted.
+        (Refusal(410), "restarting", False),
+        (Refusal(410), "deleted", False),
+        (Refusal(404), "deleted", False),
+        (Refusal(410), "unknown", True),
+        (Refusal(409, {"reason": "running_elsewhere"}), "restarting", True),
+        (Refusal(409, {"reason": "not_running", "current_state": "up_for_retry"}), "up_for_retry", True),
+        (Refusal(409, {"reason": "not_running", "current_state": "failed"}), "failed", False),
+        (Refusal(500), "running", False),
+        (ConnectionError("refused"), "running", False),
     ],
     ids=str,
 )
-def test_a_task_that_was_given_away_ends_at_once(start: Start, answer: Exception, given_away: bool) -> None:
+def test_only_a_task_that_was_given_away_ends_at_once(
+    start: Start, answer: Exception, state: str | None, given_away: bool, map_index: int
+) -> None:
     task, _ = start(STUBBORN)
     keeper = fence.Fence(60, 90)
+    keeper.expect(
+        json.dumps({"ti": {"id": "1", "dag_id": "dag", "run_id": RUN, "task_id": "t", "map_index": map_index}})
+    )
+    # Another task of the run never counts.
+    states: dict[str, str | None] = {"u": "restarting", "t_1": "restarting"}
+    if state != "deleted":
+        states["t" if map_index < 0 else f"t_{map_index}"] = state
+    operations = States(ConnectionError("reset") if state == "unknown" else {RUN: states})
 
-    def heartbeat(pid: int) -> None:
+    def heartbeat(self: States, pid: int) -> None:
         raise answer
 
     keeper.renew(task.pid, time.monotonic())
+    begun = time.monotonic()
     with pytest.raises(type(answer)):
-        keeper.renewing(heartbeat)(task.pid)
+        keeper.renewing(heartbeat)(operations, task.pid)
+    assert time.monotonic() - begun < fence.GIVEN_AWAY_GRACE + 2
     assert (not alive(task.pid)) == given_away
     task.kill()
     task.wait()
     keeper.release()
+
+
+def test_a_task_that_nobody_described_ends_at_once(start: Start) -> None:
+    task, _ = start(STUBBORN)
+    keeper = fence.Fence(60, 90)
+
+    def heartbeat(self: States, pid: int) -> None:
+        raise Refusal(410)
+
+    keeper.renew(task.pid, time.monotonic())
+    with pytest.raises(Refusal):
+        keeper.renewing(heartbeat)(States({}), task.pid)
+    assert not alive(task.pid)
+    keeper.release()
+
+
+def test_a_cleared_task_is_not_told_twice_and_never_outlives_its_lease(start: Start) -> None:
+    task, _ = start(COOPERATIVE)
+    lease = fence.Lease(task.pid, TERMINATE_AFTER, KILL_AFTER)
+    lease.leave()
+    # SIGTERM would have ended it.
+    assert task.wait(timeout=10) == -signal.SIGKILL
+    lease.join()
+
+
+def test_a_cleared_task_leaves_no_child_behind(start: Start) -> None:
+    task, child = start(WITH_CHILD)
+    lease = fence.Lease(task.pid, 60, 90)
+    lease.leave()
+    task.terminate()  # the supervisor's part
+    assert task.wait(timeout=10) == -signal.SIGTERM
+    lease.join()
+    deadline = time.monotonic() + 10
+    while alive(int(child)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(int(child))
 
 
 def test_a_stopped_worker_ends_its_tasks(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,3 +350,126 @@ def test_a_task_has_no_secrets_of_its_worker_and_hides_its_memory(start: Start) 
     )
     _, line = start(code)
     assert line.split() == ["0", "0", fence.TASK_OOM_SCORE]
+
+
+# A task process that creates processes in every way that Python offers. It prints what a task would see of each:
+# the exit code, whether the process dies with its parent (PR_GET_PDEATHSIG), and a variable that the task has set.
+TASK_WITH_CHILDREN = """
+import ctypes, multiprocessing, os, pty, subprocess, sys, time
+from concurrent.futures import ProcessPoolExecutor
+
+NAME = "AIRFLOW__CELERY__BROKER_URL"
+
+def seen():
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(number), 0, 0, 0)
+    return f"{number.value} {os.environ.get(NAME)}"
+
+def report(write):
+    os.write(write, seen().encode())
+
+def forked(fork):
+    read, write = os.pipe()
+    pid = fork()
+    if pid == 0:
+        report(write)
+        os._exit(7)
+    os.close(write)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with os.fdopen(read) as pipe:
+        return f"{code} {pipe.read()}"
+
+def double_fork():
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        middle = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == middle:
+                time.sleep(0.01)
+            os.write(write, f"{seen()}, its child {forked(os.fork)}".encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+def program(**options):
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import children; print(children.seen())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, os.path.dirname(__file__)], capture_output=True, text=True, **options
+    )
+    return f"{done.returncode} {done.stdout.strip()}{done.stderr}"
+
+def process_of(method):
+    context = multiprocessing.get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=put, args=(queue,))
+    process.start()
+    process.join()
+    return f"{process.exitcode} {'nothing' if queue.empty() else queue.get()}"
+
+def put(queue):
+    queue.put(seen())
+
+def pool_of(method):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        return pool.submit(seen).result()
+
+def pool_of_processes():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(seen)
+
+def spawned():
+    pid = os.posix_spawn("/bin/true", ["true"], os.environ)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+WAYS = {
+    "fork": lambda: forked(os.fork),
+    "forkpty": lambda: forked(lambda: pty.fork()[0]),
+    "double fork": double_fork,
+    "posix_spawn": spawned,
+    "system": lambda: str(os.system("true")),
+    "subprocess": program,
+    "preexec_fn": lambda: program(preexec_fn=os.setsid),
+    "session": lambda: program(start_new_session=True),
+    "process group": lambda: program(process_group=0),
+    **{f"Process {method}": lambda method=method: process_of(method) for method in ("fork", "forkserver", "spawn")},
+    **{f"executor {method}": lambda method=method: pool_of(method) for method in ("fork", "forkserver", "spawn")},
+    "Pool": pool_of_processes,
+}
+
+def run():
+    os.environ[NAME] = "of the task"
+    for way, create in WAYS.items():
+        try:
+            result = create()
+        except Exception as error:
+            result = repr(error)
+        print(f"{way}: {result}", flush=True)
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+    if sys.argv[2] == "bound":
+        from airflow_celery_cluster import fence
+        fence.bind_tasks_to_supervisor()
+    task = os.fork()
+    if task == 0:
+        run()
+        os._exit(0)
+    os.waitpid(task, 0)
+"""
+
+
+def test_a_task_creates_processes_as_without_the_fence(tmp_path: Path) -> None:
+    script = tmp_path / "children.py"
+    script.write_text(TASK_WITH_CHILDREN)
+
+    def run(mode: str) -> list[str]:
+        command = [sys.executable, str(script), str(SOURCE.parents[1]), mode]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+    stock = run("stock")
+    assert len(stock) == 16
+    assert "preexec_fn: 0 0 of the task" in stock
+    assert run("bound") == stock

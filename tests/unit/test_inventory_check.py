@@ -378,6 +378,16 @@ def test_a_queue_that_a_dag_names_has_a_worker(tmp_path: Path) -> None:
     assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
 
 
+def test_a_dangling_link_among_the_dags_is_found(tmp_path: Path) -> None:
+    local = {"airflow_dags_source": "local", "airflow_dags_dir": str(tmp_path)}
+    assert check(inventory(everywhere=local)) == []
+    (tmp_path / "linked.py").symlink_to("/nonexistent")
+    found = check(inventory(everywhere=local))
+    assert {finding.variable for finding in found} == {"airflow_dags_dir"}
+    assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
+    assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
+
+
 def test_the_environment_of_tasks_is_never_told() -> None:
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {"A B": "hunter22"}}})))
     assert (found.variable, found.value) == ("airflow_worker_environment", "(hidden)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -40,20 +42,93 @@ def test_a_moved_boundary_between_name_and_content_is_another_fingerprint(tmp_pa
     assert tree.tree_hash(tmp_path / "one") != tree.tree_hash(tmp_path / "two")
 
 
-def test_the_archive_holds_what_the_fingerprint_is_of(dags: Path, tmp_path: Path) -> None:
-    (dags / "lib" / ".hidden").write_text("x")
-    (dags / "a.py").chmod(0o600)
+def extract(archive: Path, place: Path) -> None:
+    """Unpack an archive as roles/airflow_host/tasks/dags.yml does, for a login with a strict umask."""
+    place.mkdir()
+    command = ["tar", "--extract", "--gzip", "--file", str(archive), "--directory", str(place), "--same-permissions"]
+    subprocess.run(command, check=True, umask=0o077)
+
+
+def read_as_airflow(root: Path) -> dict[str, bytes]:
+    """Return the files that Airflow reads: its search for DAGs follows links and knows no hidden files."""
+    return {
+        (Path(directory) / name).relative_to(root).as_posix(): (Path(directory) / name).read_bytes()
+        for directory, _, names in os.walk(root, followlinks=True)
+        for name in names
+    }
+
+
+def test_a_release_is_what_airflow_reads_on_the_controller(dags: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "c.py").write_text("c")
+    (dags / ".airflowignore").write_text("archive/")
+    (dags / "lib" / ".airflowignore").write_text("b.py")
+    (dags / ".hidden").mkdir()
+    (dags / ".hidden" / "d.py").write_text("d")
+    (dags / "linked.py").symlink_to(outside / "deep" / "c.py")
+    (dags / "linked").symlink_to(outside)
+    (dags / "again").symlink_to("lib")
+    (dags / "again.py").symlink_to("a.py")
+    (dags / "t\xfc r.py").write_text("e")
+    (dags / "a.py").chmod(0o700)
+    (dags / "lib").chmod(0o700)
+    (dags / "lib" / "b.py").chmod(0o600)
     tree.archive_tree(dags, tmp_path / "dags.tar.gz")
+    extract(tmp_path / "dags.tar.gz", tmp_path / "release")
+    release = tmp_path / "release"
+    assert read_as_airflow(release) == read_as_airflow(dags)
+    assert len(read_as_airflow(release)) == 11
+    modes = {path.relative_to(release).as_posix(): path.lstat().st_mode for path in release.rglob("*")}
+    assert not [name for name, mode in modes.items() if stat.S_ISLNK(mode)]
+    executable = {name for name, mode in modes.items() if stat.S_ISDIR(mode)} | {"a.py", "again.py"}
+    assert {name: stat.S_IMODE(mode) for name, mode in modes.items()} == {
+        name: 0o755 if name in executable else 0o644 for name in modes
+    }
     with tarfile.open(tmp_path / "dags.tar.gz") as tar:
-        assert {(member.name, member.mode, member.uid) for member in tar} == {
-            ("a.py", 0o644, 0),
-            ("lib/b.py", 0o644, 0),
-        }
+        assert {(member.uid, member.gid) for member in tar} == {(0, 0)}
+    assert tree.tree_hash(release) == tree.tree_hash(dags)
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.parametrize("name", ["__pycache__", ".git", ".venv", ".#a.py", ".a.py.swp"])
+def test_what_belongs_to_no_release(dags: Path, name: str) -> None:
+    before = tree.tree_hash(dags), tree.files(dags)
+    (dags / "lib" / name).write_text("x")
+    assert (tree.tree_hash(dags), tree.files(dags)) == before
+
+
+def test_a_hidden_file_counts(dags: Path) -> None:
+    before = tree.tree_hash(dags)
+    (dags / ".airflowignore").write_text("lib")
+    assert tree.tree_hash(dags) != before
+
+
+def test_a_link_counts_as_its_content(dags: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.py").write_text("1")
+    (dags / "linked.py").symlink_to(tmp_path / "outside.py")
+    before = tree.tree_hash(dags)
+    (tmp_path / "outside.py").write_text("2")
+    assert tree.tree_hash(dags) != before
+
+
+@pytest.mark.parametrize("target", ["nothing", "bad", "..", "../../dags"])
+def test_a_link_without_content_is_named(dags: Path, tmp_path: Path, target: str) -> None:
+    (dags / "lib" / "bad").symlink_to(target)
+    for use in (tree.tree_hash, lambda root: tree.archive_tree(root, tmp_path / "dags.tar.gz")):
+        with pytest.raises(tree.TreeError, match=f"{dags}/lib/bad is a symbolic link to "):
+            use(dags)
+    assert not list(tmp_path.glob("dags.tar.gz*"))
+
+
+def test_a_pipe_is_named(dags: Path) -> None:
+    os.mkfifo(dags / "pipe")
+    with pytest.raises(tree.TreeError, match=f"{dags}/pipe is neither a file nor a directory"):
+        tree.tree_hash(dags)
+
+
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(tree.TreeError, match=f"{tmp_path}/nothing is not a directory"):
         tree.tree_hash(tmp_path / "nothing")
 
 

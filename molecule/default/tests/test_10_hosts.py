@@ -287,6 +287,14 @@ def redis_cli(user: str, command: str) -> str:
     return f"{login} --tls --cacert /etc/airflow/tls/ca.pem -h 127.0.0.1 {command}"
 
 
+def test_the_release_of_the_dags_is_whole_and_readable(cluster: Cluster, connect: Connect) -> None:
+    for name in (*cluster.workers, cluster.first("airflow_dag_processor")):
+        host = connect(name)
+        assert host.file("/opt/airflow/dags/current/.airflowignore").is_file
+        modes = "-type d ! -perm 0755 -o -type f ! -perm 0644 ! -perm 0755 -o -type l"
+        assert host.check_output(f"find /opt/airflow/dags/current/ {modes}") == ""
+
+
 def test_redis_keeps_what_it_is_given(cluster: Cluster, connect: Connect) -> None:
     host = connect(cluster.first("redis"))
     assert host.check_output(redis_cli("airflow", "ping")) == "PONG"

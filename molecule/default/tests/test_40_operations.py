@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from airflow_client import AirflowClient, TaskInstance, wait_for
+from airflow_client import AirflowClient, ApiError, TaskInstance, wait_for
 from cluster_inventory import Cluster
 from conftest import (
     PROJECT,
@@ -62,9 +62,40 @@ release_check()
 """
 
 
+# Its first try says in on_kill that it had time and an Execution API; the next try returns that.
+CLEAR_DAG = """
+import time
+
+from airflow.sdk import BaseOperator, Variable, dag
+
+
+class Patient(BaseOperator):
+    def execute(self, context):
+        self.key = "clear_check " + context["run_id"]
+        said = Variable.get(self.key, default=None)
+        if said is None:
+            self.log.info("the work begins")
+            time.sleep(300)
+        return said
+
+    def on_kill(self):
+        time.sleep(2)
+        Variable.set(self.key, "on_kill had its time")
+
+
+@dag(schedule=None, catchup=False)
+def clear_check():
+    Patient(task_id="wait")
+
+
+clear_check()
+"""
+
+
 def write_release(folder: Path, version: str) -> None:
     """Write DAG files that all say the same version."""
     (folder / "release_check_dag.py").write_text(RELEASE_DAG)
+    (folder / "clear_check_dag.py").write_text(CLEAR_DAG)
     for name in ("release_marker", "lazy_marker"):
         (folder / f"{name}.py").write_text(f"VERSION = {version!r}\n")
     (folder / "marker.txt").write_text(version)
@@ -223,6 +254,23 @@ def test_a_setting_that_breaks_the_first_of_a_pair_leaves_the_second_alone(
     assert "invalid literal for int() with base 10: 'many'" in " ".join(recap.output.split())
     assert restarted(before, starts()) == {f"{control}:airflow-execution-api@8091"}
     play().must_succeed()
+
+
+@pytest.mark.long
+def test_a_task_that_is_cleared_while_it_runs_has_time_to_end(client: AirflowClient) -> None:
+    client.wait_for_dag("clear_check", seconds=120)
+    client.pause("clear_check", False)
+    run_id = client.trigger("clear_check")
+
+    def begun() -> bool:
+        [task] = client.tasks("clear_check", run_id)
+        return task.state == "running" and "the work begins" in client.log("clear_check", task)
+
+    wait_for(begun, what="the work of clear_check", seconds=120, transient=(ApiError,))
+    client.clear("clear_check")
+    assert client.wait_for_run("clear_check", run_id, seconds=120).state == "success"
+    [task] = client.tasks("clear_check", run_id)
+    assert client.result("clear_check", task) == "on_kill had its time"
 
 
 @pytest.mark.long

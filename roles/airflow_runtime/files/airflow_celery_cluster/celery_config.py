@@ -51,6 +51,12 @@ def bind_tasks(**_: Any) -> None:
     fence.bind_tasks_to_supervisor()
 
 
+def tell_fence(args: tuple[Any, ...], **_: Any) -> None:
+    """In the process of the pool that is about to run a task."""
+    if _fence is not None and args:
+        _fence.expect(args[0])
+
+
 def wait_for_execution_api(**_: Any) -> None:
     """In the process of the pool that is about to run a task."""
     seconds = conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN
@@ -80,6 +86,7 @@ if conf.has_option("failover", "terminate_after"):
         memory.show(False)
     worker_init.connect(install_fence)
     worker_process_init.connect(bind_tasks)
+    task_prerun.connect(tell_fence)
     task_prerun.connect(wait_for_execution_api)
     task_postrun.connect(release_lease)
     worker_shutting_down.connect(hand_over_in_time)

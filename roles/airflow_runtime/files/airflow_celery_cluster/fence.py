@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import functools
 import inspect
+import json
 import logging
 import os
 import select
@@ -46,6 +47,11 @@ GIVEN_AWAY_GRACE = 0.5
 HAND_OVER_GRACE = 5.0
 # States of a task that will not run again by itself: Airflow's own, gentler way to end it is the right one then.
 FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+# A task that was cleared while it ran. The scheduler runs it again only when this execution has ended, or has sent no
+# heartbeat for the whole timeout, by which the lease has ended it.
+CLEARED = "restarting"
+# Seconds for one step (connect, read) of the request that asks for the state. Two of them leave time for the SIGTERM.
+STATE_TIMEOUT = GIVEN_AWAY_GRACE / 4
 
 
 class TaskProcess:
@@ -68,14 +74,14 @@ class TaskProcess:
 
     def terminate(self) -> None:
         """Tell it to end: Airflow then calls ``on_kill``, and a task that is plain Python goes on."""
-        self._look()
+        self.find_descendants()
         self._signal_group(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it and everything that it has started."""
         # It must not do anything more while its descendants are looked up.
         self._signal_group(signal.SIGSTOP)
-        self._look()
+        self.find_descendants()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._signal_group(signal.SIGKILL)
@@ -88,7 +94,8 @@ class TaskProcess:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    def _look(self) -> None:
+    def find_descendants(self) -> None:
+        """Take note of what it has started so far, for ``kill_descendants``."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._descendants = psutil.Process(self.pid).children(recursive=True)
 
@@ -111,6 +118,7 @@ class Lease:
         self._terminate_after = terminate_after
         self._kill_after = kill_after
         self._renewed = time.monotonic()
+        self._left = False
         self._thread = threading.Thread(target=self._watch, name=f"lease of {pid}", daemon=True)
         self._thread.start()
 
@@ -118,13 +126,21 @@ class Lease:
         """Take note of a heartbeat that was sent at ``moment`` (monotonic clock) and succeeded."""
         self._renewed = moment
 
-    def end(self) -> None:
-        """The task is not ours any more: end it, with just enough time to say so to something outside."""
+    def end(self, deadline: float) -> None:
+        """End a task that may run elsewhere: SIGTERM now, SIGKILL at ``deadline`` (monotonic clock)."""
         log.error("Task process %d was given away: ending it", self.pid)
         self._task.terminate()
-        if not self._task.wait(GIVEN_AWAY_GRACE):
+        if not self._task.wait(deadline - time.monotonic()):
             self._task.kill()
         self._task.kill_descendants()
+
+    def leave(self) -> None:
+        """Let the supervisor end the task, and kill what is left of its present descendants after that.
+
+        The supervisor sends SIGTERM, and a second one would call ``on_kill`` again. The lease still kills the task.
+        """
+        self._left = True
+        self._task.find_descendants()
 
     def join(self) -> None:
         """Wait for the watch to end, which it does as soon as the process has: nobody should fork beside a thread."""
@@ -146,9 +162,10 @@ class Lease:
                 self._task.kill()
                 log.error("No heartbeat of task process %d for %.1f s: it was killed", self.pid, age)
                 return
-            log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
-            self._task.terminate()
             told = renewed
+            if not self._left:
+                log.error("No heartbeat of task process %d for %.1f s: telling it to end", self.pid, age)
+                self._task.terminate()
 
 
 class Fence:
@@ -160,6 +177,14 @@ class Fence:
         self._terminate_after = terminate_after
         self._kill_after = kill_after
         self._lease: Lease | None = None
+        self._task_instance: dict[str, Any] = {}
+
+    def expect(self, workload: str) -> None:
+        """Take note of the task instance that this process is about to run.
+
+        :param workload: the message, JSON as Airflow's executor sends it; a callback has no task instance.
+        """
+        self._task_instance = json.loads(workload).get("ti") or {}
 
     def renew(self, pid: int, moment: float) -> None:
         """Renew the lease of a task process, or give it its first one."""
@@ -190,13 +215,46 @@ class Fence:
             try:
                 answer = request(*args, **kwargs)
             except Exception as error:
-                if self._lease is not None and is_given_away(error):
-                    self._lease.end()
+                if self._lease is not None:
+                    self._end_if_given_away(error, signature.bind(*args, **kwargs).arguments.get("self"))
                 raise
             self.renew(signature.bind(*args, **kwargs).arguments["pid"], sent)
             return answer
 
         return renewing
+
+    def _end_if_given_away(self, error: Exception, operations: Any) -> None:
+        """End the task at once if it may run elsewhere. In every other case its supervisor acts as usual."""
+        deadline = time.monotonic() + GIVEN_AWAY_GRACE
+        if self._lease is None or not is_given_away(error):
+            return
+        if status_of(error) in (404, 410) and self._waits_for_end(operations):
+            self._lease.leave()
+        else:
+            self._lease.end(deadline)
+
+    def _waits_for_end(self, operations: Any) -> bool:
+        """Return whether the scheduler starts this task again only after its end, if at all.
+
+        A task that was cleared and a task that was lost get the same answer, so this asks for the task's state. It uses
+        the client without the retries, which may take longer than a lost task needs to start elsewhere.
+        """
+        ti = self._task_instance
+        try:
+            query = {"dag_id": ti["dag_id"], "task_ids": [ti["task_id"]], "run_ids": [ti["run_id"]]}
+            name = ti["task_id"]
+            if ti["map_index"] is not None and ti["map_index"] >= 0:
+                query["map_index"] = ti["map_index"]
+                name = f"{name}_{ti['map_index']}"
+            request = operations.client.build_request(
+                "GET", "task-instances/states", params=query, timeout=STATE_TIMEOUT
+            )
+            states = operations.client.send(request).json()["task_states"].get(ti["run_id"], {})
+        except Exception as error:
+            log.warning("State of task %s unknown, so it may run elsewhere: %r", ti.get("id"), error)
+            return False
+        # Without an entry, the task or its run was deleted.
+        return bool(states.get(name, CLEARED) == CLEARED)
 
     def install(self) -> None:
         """Renew leases by what Airflow's supervisors tell the Execution API. Inherited by every process of the pool."""
@@ -210,14 +268,20 @@ def bind_tasks_to_supervisor() -> None:
     """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out.
 
     It begins without the worker's secrets in its environment, so that what it starts does not inherit them.
+    A process that the task itself forks inherits this hook and is left as it is: its parent is the task.
     """
     supervisor = os.getpid()
+    in_task = False
     # When a machine wakes up, the thread of the lease must not wait for the supervisor's own.
     usual = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def in_child() -> None:
+        nonlocal in_task
+        if in_task:
+            return
+        in_task = True
         sys.setswitchinterval(usual)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
@@ -246,9 +310,18 @@ def running_tasks(worker: int) -> Iterator[int]:
             yield from (task.pid for task in supervisor.children() if os.getpgid(task.pid) == task.pid)
 
 
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status of an answer of the Execution API, or None when there was no answer."""
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
+
+
 def is_given_away(error: Exception) -> bool:
-    """Return whether an answer of the Execution API says that this task may run elsewhere, now or soon."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    """Return whether an answer of the Execution API says that this task may run elsewhere, now or soon.
+
+    404 and 410 mean that this try is over, for whatever reason.
+    """
+    status = status_of(error)
     if status == 409:
         detail = getattr(error, "detail", None)
         return not (isinstance(detail, dict) and detail.get("current_state") in FINAL_STATES)

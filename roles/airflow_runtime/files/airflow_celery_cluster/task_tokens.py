@@ -2,7 +2,7 @@
 
 A queued task carries a token, and a running one has its token renewed when it is nearly over. So after a change of the
 key that signs them, the old key is needed until each task that was there at the change has ended, or until the last of
-the old tokens is over.
+the old tokens is over. It runs with the configuration of a scheduler, which holds the lifetimes of the tokens.
 
 Prints one JSON object as its last line: ``{"waited": seconds, "holders": number of tasks that still hold one}``.
 """
@@ -35,15 +35,21 @@ def holders(before: datetime) -> int:
         return int(session.scalar(query) or 0)
 
 
+def lifetime() -> float:
+    """Return the seconds for which a token is valid at most: that of a queued task, or that of a running one."""
+    from airflow.configuration import conf
+
+    return max(conf.getfloat("scheduler", "task_queued_timeout"), conf.getfloat("execution_api", "jwt_expiration_time"))
+
+
 def main() -> None:
     """Wait, and say how long it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--signed-before", type=float, required=True, help="the moment, in seconds since the epoch")
-    parser.add_argument("--lifetime", type=float, required=True, help="seconds for which a token is valid at most")
     arguments = parser.parse_args()
     begun = time.monotonic()
     before = datetime.fromtimestamp(arguments.signed_before, UTC)
-    over = arguments.signed_before + arguments.lifetime + LEEWAY
+    over = arguments.signed_before + lifetime() + LEEWAY
     while (left := holders(before)) and time.time() < over:
         print(f"{left} tasks hold an old token, {over - time.time():.0f} s at most", file=sys.stderr, flush=True)
         time.sleep(PAUSE)  # the pace of asking; the tasks decide, or the end of their tokens
