@@ -85,7 +85,8 @@ def written_by(path: Path, task: Mapping[str, Any]) -> str:
 
 def test_no_diff_shows_a_value_that_a_user_supplies() -> None:
     computed = variables()
-    shown, hidden = [], []
+    shown: list[str] = []
+    hidden: list[str] = []
     for path, task in ALL_TASKS:
         if found := sorted(names_in(written_by(path, task), computed) & FREE_FORM):
             quiet = task.get("diff") is False or task.get("no_log") is True
