@@ -100,6 +100,9 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("scheduler", "use_row_level_locking"): _WITH_DATABASE,
     ("triggerer", "queues_enabled"): AIRFLOW_PROCESSES,
     ("triggerer", "triggerer_health_check_threshold"): _WITH_JOBS,
+    # A secret. The processes that run DAG code as clients of the Execution API look up connections there.
+    ("workers", "secrets_backend"): frozenset({"dag-processor", "triggerer", "worker"}),
+    ("workers", "secrets_backend_kwargs"): frozenset({"dag-processor", "triggerer", "worker"}),
 }
 
 

@@ -146,6 +146,19 @@ def test_settings_that_had_no_effect_in_some_process(setting: str, processes: fr
     assert airflow_config.readers(*setting.split(".")) == processes
 
 
+@pytest.mark.parametrize(
+    ("setting", "processes"),
+    [
+        ("api.secret_key", {"api-server", "triggerer", "worker"}),
+        ("api_auth.jwt_secret", API | SCHEDULER),
+        ("api_auth.jwt_private_key_path", API | SCHEDULER),
+        ("workers.secrets_backend_kwargs", {"dag-processor", "triggerer", "worker"}),
+    ],
+)
+def test_a_secret_reaches_no_other_process(setting: str, processes: frozenset[str]) -> None:
+    assert airflow_config.readers(*setting.split(".")) == processes
+
+
 def test_the_readers_are_those_of_the_locked_airflow() -> None:
     locked = {
         package["name"]: package["version"] for package in tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
