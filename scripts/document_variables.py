@@ -20,8 +20,10 @@ FIRST = ("airflow", "airflow_worker", "airflow_runtime", "airflow_api_server", "
 
 HEAD = """# Variables
 
-Every variable that the cluster knows, by role. Set them in the inventory; a variable with one of our prefixes that is
-not in this list is refused before any machine is touched. Secrets have no default: `playbooks/secrets.yml` makes them.
+Every variable that the cluster knows, by role. Set them in the inventory. On hosts of the cluster, another variable
+with a prefix of the cluster is refused before any machine is touched. If other projects use the prefix, too (`backup_`,
+`certificates_`, `firewall_`, `haproxy_`, `postgres_`, `redis_`), and the name is not almost one of this list, there is
+a warning instead. Secrets have no default: `playbooks/secrets.yml` makes them.
 
 This page is made from `roles/*/meta/argument_specs.yml` by `make docs`.
 """

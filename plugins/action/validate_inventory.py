@@ -21,6 +21,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     certificate_warnings,
     check,
     machine_plans,
+    name_warnings,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
 
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):
         self.validate_argument_spec(argument_spec={})
         inventory = self._inventory_of(variables)
         findings = stray_words(variables) + check(inventory)
-        result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory)
+        result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)
         if findings:
             return result | {"failed": True, "msg": report(findings, HEADING)}
         return result | {"changed": False, "machines": machine_plans(inventory, variables["ansible_play_hosts_all"])}

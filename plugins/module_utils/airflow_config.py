@@ -19,76 +19,92 @@ AIRFLOW_PROCESSES = frozenset(
 PROCESSES = AIRFLOW_PROCESSES | {"flower"}
 _WITH_DATABASE = AIRFLOW_PROCESSES - {"worker"}
 _WITH_CELERY = frozenset({"scheduler", "worker", "database"})
+_WITH_BROKER = _WITH_CELERY | {"flower"}
+_WITH_TOKENS = frozenset({"api-server", "execution-api", "scheduler"})
+# They import DAG files, or run task code, triggers and callbacks. "database" is the airflow command.
+_WITH_DAG_CODE = frozenset({"scheduler", "dag-processor", "triggerer", "worker", "database"})
+# They show the state of the jobs, or have a job.
+_WITH_JOBS = frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "database"})
 
-# Sections that only some processes read. A section that is not named here is read by every
-# Airflow process: a restart too many is better than a setting that silently does not apply.
+# Sections that only some processes read. Every Airflow process reads any other section: an unnecessary restart
+# is better than a setting without effect. tests/unit/test_airflow_config.py compares the tables with Airflow's source.
 SECTION_READERS: Mapping[str, frozenset[str]] = {
-    "api": frozenset({"api-server", "execution-api"}),
-    "api_auth": frozenset({"api-server", "execution-api", "scheduler"}),
+    "api": frozenset({"api-server", "execution-api", "database"}),
+    # The scheduler signs the first token of a task.
+    "api_auth": _WITH_TOKENS,
     "celery": _WITH_CELERY,
     "celery_broker_transport_options": frozenset({"scheduler", "worker", "flower"}),
     "celery_result_backend_transport_options": frozenset({"scheduler", "worker"}),
-    "dag_processor": frozenset({"dag-processor"}),
+    "dag_processor": frozenset({"dag-processor", "database"}),
     "database": _WITH_DATABASE,
-    # The scheduler signs the first token of a task.
-    "execution_api": frozenset({"execution-api", "scheduler"}),
-    "fab": frozenset({"api-server", "database"}),
-    # Our own: the lease of a running task, see airflow_celery_cluster.fence.
+    # DAG processor and triggerer have an Execution API of their own inside the process.
+    "execution_api": _WITH_DATABASE,
+    # The DAG processor writes the permissions of each DAG.
+    "fab": frozenset({"api-server", "dag-processor", "database"}),
+    # The lease of a running task, see airflow_celery_cluster.fence.
     "failover": frozenset({"worker"}),
-    "scheduler": frozenset({"scheduler"}),
-    "triggerer": frozenset({"triggerer"}),
-    "workers": frozenset({"worker"}),
+    "scheduler": frozenset({"scheduler", "database"}),
+    "triggerer": frozenset({"triggerer", "database"}),
+    "workers": _WITH_DAG_CODE,
 }
 
 # Settings that are read by other processes than the rest of their section.
 OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     # The Execution API would serve below the path of this URL, where no task looks.
     ("api", "base_url"): AIRFLOW_PROCESSES - {"execution-api"},
-    # What a task's client of the Execution API believes, and shows of itself.
+    # TLS of a task's client of the Execution API. Other processes with such a client call it inside the process.
     ("api", "client_ssl_cert"): frozenset({"worker"}),
     ("api", "client_ssl_key"): frozenset({"worker"}),
     ("api", "client_use_public_certs"): frozenset({"worker"}),
     ("api", "ssl_ca_file"): frozenset({"worker"}),
+    ("api", "ssl_cert"): frozenset({"api-server", "execution-api", "worker", "database"}),
+    # A secret.
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
     ("api_auth", "trusted_jwks_url"): frozenset({"api-server", "execution-api"}),
+    # Loads the fence, which only a worker has.
     ("celery", "celery_config_options"): frozenset({"worker"}),
-    ("celery", "operation_timeout"): frozenset({"scheduler"}),
-    ("celery", "ssl_active"): _WITH_CELERY | {"flower"},
-    ("celery", "ssl_cacert"): _WITH_CELERY | {"flower"},
-    ("celery", "ssl_cert"): _WITH_CELERY | {"flower"},
-    ("celery", "ssl_key"): _WITH_CELERY | {"flower"},
-    ("celery", "ssl_mutual_tls"): _WITH_CELERY | {"flower"},
-    ("celery", "sync_parallelism"): frozenset({"scheduler"}),
-    ("celery", "task_publish_max_retries"): frozenset({"scheduler"}),
-    ("celery", "worker_autoscale"): frozenset({"worker"}),
-    ("celery", "worker_concurrency"): frozenset({"worker"}),
-    ("celery", "worker_prefetch_multiplier"): frozenset({"worker"}),
-    ("core", "auth_manager"): frozenset({"api-server", "scheduler", "dag-processor", "triggerer", "database"}),
+    ("celery", "ssl_active"): _WITH_BROKER,
+    ("celery", "ssl_cacert"): _WITH_BROKER,
+    ("celery", "ssl_cert"): _WITH_BROKER,
+    ("celery", "ssl_key"): _WITH_BROKER,
+    ("celery", "ssl_mutual_tls"): _WITH_BROKER,
+    ("celery", "sync_parallelism"): frozenset({"scheduler", "database"}),
+    ("celery", "task_publish_max_retries"): frozenset({"scheduler", "database"}),
+    ("core", "auth_manager"): _WITH_JOBS,
     ("core", "default_pool_task_slot_count"): frozenset({"database"}),
-    ("core", "execution_api_server_url"): frozenset({"scheduler", "worker"}),
-    ("core", "max_active_runs_per_dag"): frozenset({"dag-processor", "scheduler", "worker"}),
-    ("core", "max_active_tasks_per_dag"): frozenset({"dag-processor", "scheduler", "worker"}),
-    ("core", "parallelism"): frozenset({"scheduler"}),
-    ("dag_processor", "bundle_refresh_check_interval"): frozenset({"dag-processor"}),
+    ("core", "execution_api_server_url"): frozenset({"scheduler", "worker", "database"}),
+    ("core", "parallelism"): frozenset({"scheduler", "database"}),
+    # Every process that opens a bundle reads these.
     ("dag_processor", "dag_bundle_config_list"): AIRFLOW_PROCESSES,
     ("dag_processor", "dag_bundle_storage_path"): AIRFLOW_PROCESSES,
     ("dag_processor", "disable_bundle_versioning"): AIRFLOW_PROCESSES,
-    # The base class of every DAG bundle reads it, wherever a bundle is opened.
-    ("dag_processor", "refresh_interval"): frozenset({"dag-processor", "triggerer", "worker"}),
-    ("dag_processor", "stale_bundle_cleanup_age_threshold"): frozenset({"worker"}),
-    ("dag_processor", "stale_bundle_cleanup_interval"): frozenset({"worker"}),
-    # The age of a heartbeat at which the health check of the API server, and the cluster's status, call a process dead.
-    ("dag_processor", "health_check_threshold"): frozenset({"api-server", "dag-processor", "scheduler"}),
-    ("triggerer", "triggerer_health_check_threshold"): frozenset({"api-server", "scheduler", "triggerer"}),
+    ("dag_processor", "refresh_interval"): AIRFLOW_PROCESSES,
+    ("dag_processor", "stale_bundle_cleanup_age_threshold"): AIRFLOW_PROCESSES,
+    ("dag_processor", "stale_bundle_cleanup_interval"): AIRFLOW_PROCESSES,
+    ("dag_processor", "stale_bundle_cleanup_min_versions"): AIRFLOW_PROCESSES,
+    ("dag_processor", "health_check_threshold"): _WITH_JOBS,
     ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
     ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
-    # How long the others go without a scheduler's heartbeat before they call it dead.
-    ("scheduler", "scheduler_health_check_threshold"): frozenset({"api-server", "scheduler"}),
-    # The worker derives from it how long it may go without a heartbeat.
-    ("scheduler", "task_instance_heartbeat_timeout"): frozenset({"scheduler", "worker"}),
-    # How long a task may wait on the worker for the Execution API: its token is valid for that time.
-    ("scheduler", "task_queued_timeout"): frozenset({"scheduler", "worker"}),
-    ("triggerer", "default_capacity"): frozenset({"triggerer"}),
+    ("scheduler", "allowed_run_id_pattern"): _WITH_DATABASE,
+    ("scheduler", "catchup_by_default"): AIRFLOW_PROCESSES,
+    ("scheduler", "create_cron_data_intervals"): AIRFLOW_PROCESSES,
+    # Airflow describes the option, and 3.3.2 does not read it. It belongs to the option before.
+    ("scheduler", "create_delta_data_intervals"): AIRFLOW_PROCESSES,
+    ("scheduler", "job_heartbeat_sec"): _WITH_JOBS,
+    ("scheduler", "parsing_cleanup_interval"): frozenset({"scheduler", "dag-processor", "database"}),
+    ("scheduler", "partition_mapper_max_downstream_keys"): _WITH_DATABASE,
+    ("scheduler", "scheduler_health_check_threshold"): _WITH_JOBS,
+    ("scheduler", "scheduler_heartbeat_sec"): _WITH_JOBS,
+    # The worker derives from it how long a task may go without a heartbeat.
+    ("scheduler", "task_instance_heartbeat_timeout"): _WITH_DAG_CODE,
+    # The worker derives from it how long a task may wait for the Execution API.
+    ("scheduler", "task_queued_timeout"): frozenset({"scheduler", "worker", "database"}),
+    ("scheduler", "use_row_level_locking"): _WITH_DATABASE,
+    ("triggerer", "queues_enabled"): AIRFLOW_PROCESSES,
+    ("triggerer", "triggerer_health_check_threshold"): _WITH_JOBS,
+    # A secret. The processes that run DAG code as clients of the Execution API look up connections there.
+    ("workers", "secrets_backend"): frozenset({"dag-processor", "triggerer", "worker"}),
+    ("workers", "secrets_backend_kwargs"): frozenset({"dag-processor", "triggerer", "worker"}),
 }
 
 

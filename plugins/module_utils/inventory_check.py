@@ -231,11 +231,13 @@ def check_exclusion(inventory: Inventory) -> Iterator[Finding]:
 
 # --- Names and values -------------------------------------------------------------------------------------------------
 def check_names(inventory: Inventory) -> Iterator[Finding]:
-    """A variable with one of our prefixes is one that we know."""
+    """A variable with a prefix of the cluster is known, on hosts of the cluster, or may belong to another role."""
     known = [name for name in inventory.specs if name not in rules.PASSED_BY_THE_CLUSTER]
     suggestions: dict[str, str | None] = {}
-    for host in inventory.hosts.values():
-        for name in sorted(name for name in host.names - rules.SET_BY_THE_ROLES if name.startswith(rules.PREFIXES)):
+    foreign = foreign_names(inventory)
+    for host in inventory.cluster:
+        names = host.names - rules.SET_BY_THE_ROLES - foreign.keys()
+        for name in sorted(name for name in names if name.startswith(rules.PREFIXES)):
             secret = looks_secret(name) or inventory.is_secret(name)
             if name in rules.PASSED_BY_THE_CLUSTER:
                 expected, remedy = "not set by an inventory: the cluster decides it", rules.PASSED_BY_THE_CLUSTER[name]
@@ -252,6 +254,26 @@ def check_names(inventory: Inventory) -> Iterator[Finding]:
             # A vaulted value is neither text nor number as long as nobody reads it, and nobody does here.
             secret = secret or not isinstance(value, str | int | float | list | dict | None)
             yield Finding(f"host {host.name}", name, show(value, secret), expected, remedy)
+
+
+def foreign_names(inventory: Inventory) -> dict[str, list[str]]:
+    """Return the variables that may belong to a role of another project, with the hosts that have them."""
+    known = [*inventory.specs, *rules.PASSED_BY_THE_CLUSTER, *rules.SET_BY_THE_ROLES]
+    found: dict[str, list[str]] = defaultdict(list)
+    for host in inventory.cluster:
+        for name in host.names.difference(known):
+            if name.startswith(rules.SHARED_PREFIXES):
+                found[name].append(host.name)
+    return {name: hosts for name, hosts in found.items() if nearest(name, known, cutoff=rules.MISSPELT) is None}
+
+
+def name_warnings(inventory: Inventory) -> list[str]:
+    """Return the variables that the cluster does not use, although a prefix of the cluster suggests it."""
+    return [
+        f"{name} (host {hosts[0]}{f' and {len(hosts) - 1} more' if len(hosts) > 1 else ''}): no variable of "
+        "the cluster, without effect here"
+        for name, hosts in sorted(foreign_names(inventory).items())
+    ]
 
 
 def is_true(value: Any) -> bool:
@@ -361,7 +383,7 @@ def check_values(inventory: Inventory) -> Iterator[Finding]:
     """Every value that is set has its type, is one of the choices, and is in its range or form."""
     # Most values are group variables: hundreds of hosts have the same few.
     seen: dict[tuple[str, str], str | None] = {}
-    for host in inventory.hosts.values():
+    for host in inventory.cluster:
         for name in sorted(host.names & inventory.specs.keys() - rules.PASSED_BY_THE_CLUSTER.keys()):
             secret = inventory.is_secret(name)
             where = f"host {host.name}"
@@ -937,7 +959,7 @@ def check_queues(inventory: Inventory) -> Iterator[Finding]:
 def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
     """Every section and option of airflow_config is one that Airflow reads and that no variable of ours is for."""
     seen: dict[str, list[tuple[str, str, str, str]]] = {}
-    for host in inventory.hosts.values():
+    for host in inventory.cluster:
         if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config"):
             continue
         config = host.get("airflow_config")

@@ -55,6 +55,10 @@ PREFIXES = (
     "preflight_",
     "redis_",
 )
+# Prefixes that roles of other projects use, too. A name that resembles none of the cluster's may belong to such a role.
+SHARED_PREFIXES = ("backup_", "certificates_", "firewall_", "haproxy_", "postgres_", "redis_")
+# How alike two names are at least, of which one is taken for a misspelling of the other.
+MISSPELT = 0.85
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "airflow_workers_removed": "take the hosts out of group airflow_worker instead",

@@ -445,10 +445,12 @@ def test_a_sound_inventory_passes(play: Play, sound: Sound, tmp_path: Path) -> N
         "airflow_runtime_extra_requirements": ["apache-airflow-providers-http>=5", "bokeh_sampledata"],
         "haproxy_port": 8443,
         "my_own_variable": 1,
+        "firewall_allowed_tcp_ports": [22],
     }
     draft.host("worker1").update(airflow_worker_queues=["default", "reports"], airflow_worker_concurrency=32)
     run = play("validate_inventory.yml", draft.write(tmp_path / "inventory"))
     assert (run.refusal, run.status) == ("", 0)
+    assert "firewall_allowed_tcp_ports (host control1 and 3 more): no variable" in run.output
 
 
 def test_a_limit_does_not_narrow_the_view(play: Play, sound: Sound, tmp_path: Path) -> None:

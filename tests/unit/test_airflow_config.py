@@ -5,15 +5,197 @@ from __future__ import annotations
 import ast
 import configparser
 import datetime
+import json
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import airflow_readers
 import jinja2
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import airflow_config
 
 PROJECT = Path(__file__).resolve().parents[2]
+OWN_CODE = PROJECT / "roles" / "airflow_runtime" / "files" / "airflow_celery_cluster"
+
+ALL = airflow_config.AIRFLOW_PROCESSES
+WITH_DATABASE = ALL - {"worker"}
+API = frozenset({"api-server", "execution-api"})
+SCHEDULER = frozenset({"scheduler"})
+# Without "database", the airflow command: whatever it does, another process does, too.
+JOBS = frozenset({"api-server", "scheduler", "dag-processor", "triggerer"})
+DAG_CODE = frozenset({"scheduler", "dag-processor", "triggerer", "worker"})
+
+# The processes that run a module or package, the longest path counts. A module that is not here is of every process.
+MODULES: Mapping[str, frozenset[str]] = {
+    "airflow/": ALL,
+    "airflow/api_fastapi/": API,
+    "airflow/api_fastapi/app.py": API,
+    "airflow/api_fastapi/auth/tokens.py": API | SCHEDULER,
+    # The DAG processor and the triggerer create this application inside the process, and the scheduler for callbacks.
+    "airflow/api_fastapi/execution_api/": WITH_DATABASE - {"api-server"},
+    "airflow/assets/": WITH_DATABASE,
+    # Defaults of the options of commands; the command itself is another module.
+    "airflow/cli/cli_config.py": frozenset({"database"}),
+    "airflow/cli/cli_parser.py": frozenset({"database"}),
+    "airflow/cli/commands/api_server_command.py": API,
+    "airflow/cli/commands/connection_command.py": frozenset({"database"}),
+    "airflow/cli/commands/db_manager_command.py": frozenset({"database"}),
+    "airflow/cli/commands/info_command.py": frozenset({"database"}),
+    "airflow/cli/commands/scheduler_command.py": SCHEDULER,
+    "airflow/cli/commands/standalone_command.py": frozenset(),
+    "airflow/cli/commands/triggerer_command.py": frozenset({"triggerer"}),
+    "airflow/dag_processing/collection.py": frozenset({"dag-processor"}),
+    "airflow/dag_processing/manager.py": frozenset({"dag-processor"}),
+    "airflow/dag_processing/processor.py": frozenset({"dag-processor"}),
+    "airflow/executors/": SCHEDULER,
+    "airflow/jobs/job.py": JOBS,
+    "airflow/jobs/scheduler_job_runner.py": SCHEDULER,
+    "airflow/jobs/triggerer_job_runner.py": frozenset({"triggerer"}),
+    "airflow/migrations/": frozenset({"database"}),
+    "airflow/models/": WITH_DATABASE,
+    "airflow/providers/celery/cli/celery_command.py": frozenset({"worker"}),
+    "airflow/providers/celery/cli/definition.py": frozenset({"database"}),
+    "airflow/providers/celery/executors/celery_executor.py": SCHEDULER,
+    "airflow/providers/celery/executors/celery_executor_utils.py": SCHEDULER | {"worker"},
+    "airflow/providers/celery/executors/celery_kubernetes_executor.py": frozenset(),
+    "airflow/providers/celery/executors/default_celery.py": SCHEDULER | {"worker"},
+    "airflow/providers/fab/": frozenset({"api-server", "dag-processor", "database"}),
+    "airflow/providers/fab/auth_manager/api_fastapi/": frozenset({"api-server"}),
+    "airflow/providers/fab/www/app.py": frozenset({"api-server"}),
+    "airflow/providers/fab/www/views.py": frozenset({"api-server"}),
+    "airflow/sdk/api/client.py": DAG_CODE,
+    "airflow/sdk/execution_time/": DAG_CODE,
+    "airflow/serialization/": WITH_DATABASE,
+    "airflow/utils/dag_version_inflation_checker.py": frozenset({"dag-processor"}),
+    "airflow/utils/db.py": frozenset({"database"}),
+    "airflow/utils/db_cleanup.py": frozenset({"database"}),
+    "airflow/utils/scheduler_health.py": SCHEDULER,
+    "airflow/utils/serve_logs/": frozenset({"triggerer", "worker"}),
+    "airflow/utils/sqlalchemy.py": WITH_DATABASE,
+    "airflow_celery_cluster/auth_manager.py": frozenset({"api-server"}),
+    "airflow_celery_cluster/celery_config.py": frozenset({"worker"}),
+    "airflow_celery_cluster/database_tls.py": WITH_DATABASE,
+    "airflow_celery_cluster/flower_app.py": frozenset({"flower"}),
+    # Run with the settings of the scheduler.
+    "airflow_celery_cluster/status.py": SCHEDULER,
+    "airflow_celery_cluster/task_tokens.py": SCHEDULER,
+}
+# Settings that are kept from a process although a module of the process names the setting, each with the reason.
+KEPT_FROM: Mapping[str, tuple[frozenset[str], str]] = {
+    "api.base_url": (frozenset({"execution-api"}), "it would serve below the path of the URL"),
+    "api.client_ssl_cert": (ALL - {"worker"}, "only a worker calls the Execution API through TLS"),
+    "api.client_ssl_key": (ALL - {"worker"}, "only a worker calls the Execution API through TLS"),
+    "api.client_use_public_certs": (ALL - {"worker"}, "only a worker calls the Execution API through TLS"),
+    "api.ssl_ca_file": (ALL - {"worker"}, "only a worker calls the Execution API through TLS"),
+    "api.ssl_cert": (JOBS, "only a worker calls the Execution API through TLS"),
+    "api.log_fetch_timeout_sec": (ALL - API, "only the API servers fetch logs"),
+    "api.secret_key": (ALL - {"api-server", "worker", "triggerer"}, "a secret of those who serve and fetch logs"),
+    "api_auth.": (ALL - API - SCHEDULER, "a secret; an Execution API inside the process checks no token"),
+    "api_auth.trusted_jwks_url": (ALL - API, "the scheduler signs, and checks no token"),
+    "celery.celery_config_options": (SCHEDULER, "it loads the fence of the worker"),
+    "core.auth_manager": (frozenset({"execution-api"}), "no user logs in at it"),
+    "core.execution_api_server_url": (ALL - SCHEDULER - {"worker"}, "only executor and worker use it"),
+    "database.": (frozenset({"worker"}), "it has no database"),
+    "logging.worker_log_server_port": (ALL - {"api-server", "worker"}, "one serves the logs and the other fetches"),
+    "scheduler.max_dagruns_per_loop_to_schedule": (ALL - SCHEDULER, "a query of the scheduler's loop"),
+    "scheduler.max_dagruns_to_create_per_loop": (ALL - SCHEDULER, "a query of the scheduler's loop"),
+    "scheduler.max_tis_per_query": (ALL - SCHEDULER, "an attribute that only the scheduler's loop reads"),
+    "triggerer.job_heartbeat_sec": (ALL - {"triggerer"}, "of other jobs only the threshold is compared"),
+    "triggerer.max_trigger_to_select_per_loop": (ALL - {"triggerer"}, "a query of the triggerer's loop"),
+}
+
+
+def named_settings() -> Iterator[tuple[str, str]]:
+    """Each setting, and a module that reads the setting: Airflow's, by the committed file, and our own."""
+    committed = json.loads(airflow_readers.OUTPUT.read_text())["readers"]
+    for setting, modules in committed.items():
+        for module in modules:
+            yield setting, module
+    known = json.loads(airflow_readers.OPTIONS.read_text())["sections"]
+    for path in sorted(OWN_CODE.glob("*.py")):
+        for section, option in airflow_readers.settings_of(path.read_text(), known):
+            yield f"{section}.{option}", f"airflow_celery_cluster/{path.name}"
+
+
+def processes_of(module: str) -> frozenset[str]:
+    """The processes that run a module."""
+    paths = [path for path in MODULES if module == path or (path.endswith("/") and module.startswith(path))]
+    return MODULES[max(paths, key=len)] if paths else ALL
+
+
+def test_a_setting_reaches_every_process_that_reads_it() -> None:
+    missing = []
+    for setting, module in named_settings():
+        section, option = setting.split(".", 1)
+        # A whole section is checked by its options, and by the readers of the section.
+        readers = airflow_config.readers(section, "" if option == "*" else option)
+        kept = KEPT_FROM.get(setting, KEPT_FROM.get(f"{section}.", (frozenset(), "")))[0]
+        for process in sorted(processes_of(module) - readers - kept):
+            missing.append(f"{setting}: {process} ({module})")
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize(
+    ("setting", "processes"),
+    [
+        ("scheduler.create_cron_data_intervals", ALL),
+        ("scheduler.catchup_by_default", ALL),
+        ("execution_api.jwt_audience", WITH_DATABASE),
+        ("dag_processor.stale_bundle_cleanup_interval", ALL),
+        ("scheduler.task_queued_timeout", SCHEDULER | {"worker", "database"}),
+        ("workers.socket_cleanup_timeout", DAG_CODE | {"database"}),
+    ],
+)
+def test_settings_that_had_no_effect_in_some_process(setting: str, processes: frozenset[str]) -> None:
+    assert airflow_config.readers(*setting.split(".")) == processes
+
+
+@pytest.mark.parametrize(
+    ("setting", "processes"),
+    [
+        ("api.secret_key", {"api-server", "triggerer", "worker"}),
+        ("api_auth.jwt_secret", API | SCHEDULER),
+        ("api_auth.jwt_private_key_path", API | SCHEDULER),
+        ("workers.secrets_backend_kwargs", {"dag-processor", "triggerer", "worker"}),
+    ],
+)
+def test_a_secret_reaches_no_other_process(setting: str, processes: frozenset[str]) -> None:
+    assert airflow_config.readers(*setting.split(".")) == processes
+
+
+def test_the_readers_are_those_of_the_locked_airflow() -> None:
+    locked = {
+        package["name"]: package["version"] for package in tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
+    }
+    committed = json.loads(airflow_readers.OUTPUT.read_text())["locked"]
+    assert committed == {name: locked[name] for name in committed}, "run scripts/airflow_readers.py"
+    assert {"apache-airflow-core", "apache-airflow-task-sdk", "apache-airflow-providers-git"} <= set(committed)
+
+
+def test_every_way_to_read_a_setting_is_found() -> None:
+    source = """
+SECTION = "scheduler"
+conf.getint("scheduler", "num_runs")
+conf.get(section="api", key="host")
+conf.getboolean(SECTION, "catchup_by_default")
+helper("api", "port", fallback=None)
+LIMITS = {"a": ("api", "theme")}
+conf.getsection("sentry")
+conf.get("acme", "x")
+other("not", "known")
+"""
+    known = {"scheduler": ["num_runs", "catchup_by_default"], "api": ["host", "port", "theme"]}
+    assert {".".join(setting) for setting in airflow_readers.settings_of(source, known)} == {
+        "scheduler.num_runs",
+        "api.host",
+        "scheduler.catchup_by_default",
+        "api.port",
+        "api.theme",
+        "sentry.*",
+        "acme.x",
+    }
 
 
 def test_a_process_gets_only_what_it_reads() -> None:

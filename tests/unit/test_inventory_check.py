@@ -22,6 +22,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     check,
     config_problems,
     machine_plans,
+    name_warnings,
     names_needed,
     type_problem,
     value_problem,
@@ -127,7 +128,10 @@ def test_a_worker_on_the_control_plane_needs_consent() -> None:
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("prefix", rules.PREFIXES)
+OTHERS = ["backup_dir", "firewall_allowed_tcp_ports", "haproxy_stats_socket", "postgres_major", "redis_version"]
+
+
+@pytest.mark.parametrize("prefix", sorted({*rules.PREFIXES} - {*rules.SHARED_PREFIXES}))
 def test_an_unknown_variable_with_each_prefix_is_refused(prefix: str) -> None:
     found = only(check(inventory({"worker1": {f"{prefix}zzzzzzzzzzzzzzzzzzzz": 1}})))
     assert (found.where, found.variable, found.value) == ("host worker1", f"{prefix}zzzzzzzzzzzzzzzzzzzz", "1")
@@ -138,9 +142,37 @@ def test_an_unknown_variable_is_told_the_nearest_name() -> None:
     assert "airflow_worker_concurrency" in found.remedy
 
 
-@pytest.mark.parametrize("name", ["flower_passwort", "airflow_fernetkey", "redis_auth"])
+@pytest.mark.parametrize("name", ["flower_passwort", "airflow_fernetkey", "airflow_auth"])
 def test_the_value_of_an_unknown_variable_that_may_be_a_secret_is_hidden(name: str) -> None:
     assert only(check(inventory({"control1": {name: "hunter22"}}))).value == "(hidden)"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_variable_that_may_be_that_of_another_role_is_a_warning(name: str) -> None:
+    found = inventory({"control1": {name: "hunter22"}, "worker1": {name: 1}})
+    assert check(found) == []
+    assert name_warnings(found) == [
+        f"{name} (host control1 and 1 more): no variable of the cluster, without effect here"
+    ]
+
+
+@pytest.mark.parametrize("prefix", rules.SHARED_PREFIXES)
+def test_a_misspelt_variable_is_refused_whatever_its_prefix(prefix: str) -> None:
+    names = [name for name in SPECS if name.startswith(prefix) and name not in rules.PASSED_BY_THE_CLUSTER]
+    assert names
+    for name in names:
+        misspelt = name[:-2] + name[-1] + name[-2] + "s"
+        assert misspelt not in SPECS
+        wrong = inventory({"control1": {misspelt: 1}})
+        assert only(check(wrong)).variable == misspelt
+        assert name_warnings(wrong) == []
+
+
+@pytest.mark.parametrize("name", ["airflow_home", "redis_prot", "airflow_config", "airflow_parallelism", *OTHERS])
+def test_a_host_outside_the_cluster_is_not_judged(name: str) -> None:
+    shared = inventory({"web1": {name: "anything"}}, groups={"webservers": ["web1"]})
+    assert check(shared) == []
+    assert name_warnings(shared) == []
 
 
 @pytest.mark.parametrize("name", sorted(rules.PASSED_BY_THE_CLUSTER))

@@ -119,6 +119,16 @@ def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Star
     assert restarted(before, starts()) == set()
 
 
+def test_a_diff_shows_no_value_of_a_free_form_variable(play: Play) -> None:
+    marker = "marker-of-a-secret"
+    config = {"secrets": {"backend_kwargs": {"token": marker}}}
+    recap = play(
+        *("--check", "--diff"), *extra(airflow_config=config, airflow_worker_environment={"TOKEN": marker})
+    ).must_succeed()
+    assert recap.count("changed") > 0
+    assert marker not in recap.output
+
+
 # What a machine cannot be, and the word that the finding of it must have
 UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "memory": ({"preflight_min_worker_memory_mb": 99_999_999}, "preflight_min_worker_memory_mb"),

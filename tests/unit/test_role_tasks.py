@@ -1,0 +1,124 @@
+"""What the tasks of the roles show of the values that a user supplies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = ROOT / "roles"
+FILE_MODULES = ("assemble", "blockinfile", "copy", "lineinfile", "replace", "template")
+# Variables whose values may hold a secret, although they are no secrets by name. The requirements arrive as a lock.
+FREE_FORM = {
+    "airflow_config",
+    "airflow_dags_git_url",
+    "airflow_process_config",
+    "airflow_runtime_extra_requirements",
+    "airflow_runtime_index_url",
+    "airflow_runtime_lock",
+    "airflow_runtime_proxy_url",
+    "airflow_worker_environment",
+    "airflow_worker_extra_requirements",
+    "backup_settings",
+    "postgres_settings",
+}
+# Computed from free-form values, and shows none of them.
+HARMLESS = {"__backup_is_directory"}
+
+
+def tasks_below(tasks: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the tasks of a list, and those of its blocks."""
+    for task in tasks or []:
+        yield task
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            yield from tasks_below(task.get(part))
+
+
+ALL_TASKS = [
+    (path, task)
+    for path in sorted([*ROLES.glob("*/tasks/*.yml"), *ROLES.glob("*/handlers/*.yml"), *ROOT.glob("playbooks/*.yml")])
+    for task in tasks_below(yaml.safe_load(path.read_text()))
+]
+
+
+def module_of(task: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any] | None:
+    """Return the arguments of a task that runs one of these modules."""
+    for name in names:
+        for spelling in (name, f"ansible.builtin.{name}"):
+            if isinstance(task.get(spelling), dict):
+                return task[spelling]
+    return None
+
+
+def variables() -> dict[str, str]:
+    """Return what the roles compute, as text, by the name of the variable."""
+    found: dict[str, str] = {}
+    for path in ROLES.glob("*/vars/main.yml"):
+        found |= {name: yaml.safe_dump(value) for name, value in (yaml.safe_load(path.read_text()) or {}).items()}
+    return found
+
+
+def names_in(text: str, computed: Mapping[str, str]) -> set[str]:
+    """Return the variables that a text uses, also through variables that the roles compute."""
+    names: set[str] = set()
+    todo = set(re.findall(r"\w+", text)) - HARMLESS
+    while todo:
+        name = todo.pop()
+        names.add(name)
+        todo |= set(re.findall(r"\w+", computed.get(name, ""))) - names - HARMLESS
+    return names
+
+
+def written_by(path: Path, task: Mapping[str, Any]) -> str:
+    """Return what a task writes into a file, as a template; "" if it writes none."""
+    arguments = module_of(task, FILE_MODULES)
+    if arguments is None:
+        return ""
+    text = yaml.safe_dump({**arguments, "dest": "", "loop": task.get("loop"), "vars": task.get("vars")})
+    source = path.parent.parent / "templates" / str(arguments.get("src", ""))
+    return text + (source.read_text() if source.is_file() else "")
+
+
+def test_no_diff_shows_a_value_that_a_user_supplies() -> None:
+    computed = variables()
+    shown: list[str] = []
+    hidden: list[str] = []
+    for path, task in ALL_TASKS:
+        if found := sorted(names_in(written_by(path, task), computed) & FREE_FORM):
+            quiet = task.get("diff") is False or task.get("no_log") is True
+            (hidden if quiet else shown).append(f"{path.relative_to(ROOT)}: {task['name']} shows {', '.join(found)}")
+    assert not shown, "\n".join(shown)
+    # The search finds the tasks for which it was written.
+    assert {line.split(": ")[0] for line in hidden} >= {
+        "roles/airflow/tasks/process.yml",
+        "roles/airflow_runtime/tasks/build.yml",
+        "roles/airflow_worker/tasks/main.yml",
+        "roles/backup/tasks/present.yml",
+        "roles/postgres/tasks/main.yml",
+    }
+
+
+def test_no_environment_of_a_task_holds_a_value_that_a_user_supplies() -> None:
+    """Ansible puts the environment of a task into the command line, which every user of the host can read."""
+    computed = variables()
+    assert [
+        f"{path.relative_to(ROOT)}: {task['name']}"
+        for path, task in ALL_TASKS
+        if names_in(yaml.safe_dump(task.get("environment", "")), computed) & FREE_FORM
+    ] == []
+
+
+def test_no_command_line_holds_a_value_that_a_user_supplies() -> None:
+    modules = ("command", "raw", "script", "shell")
+    names = FREE_FORM - {"airflow_runtime_lock"}  # as an argument, the name of the file
+    one_option = re.compile(r"\(airflow_config\.\w+ \| default\({}\)\)\.\w+")
+    assert [
+        f"{path.relative_to(ROOT)}: {task['name']}"
+        for path, task in ALL_TASKS
+        if (arguments := module_of(task, modules))
+        and set(re.findall(r"\w+", one_option.sub("", str(arguments)))) & names
+    ] == []
