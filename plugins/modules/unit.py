@@ -141,6 +141,14 @@ def plan(
     return [*actions, *(["reload"] if newer else [])], newer
 
 
+def reads_drop_ins(actions: list[str], files: list[str]) -> bool:
+    """Return whether systemd must read the unit's drop-ins again before the actions.
+
+    systemd does not report NeedDaemonReload for the first drop-in of a unit: it remembers that there was no directory.
+    """
+    return bool({"start", "restart"} & set(actions)) and any(path.startswith("/etc/systemd/") for path in files)
+
+
 def unwanted_instances(name: str, wanted: list[str], listed: str) -> list[str]:
     """Return the other instances of a unit's template that are not wanted.
 
@@ -236,6 +244,8 @@ def main() -> None:
     told = [*actions, *(f"disable {unit}" for unit in unwanted)]
     result: dict[str, Any] = {"changed": bool(told), "actions": told, "newer": newer, "held": held}
     if not module.check_mode:
+        if reads_drop_ins(actions, module.params["files"]):
+            systemctl("daemon-reload")
         for action in actions:
             systemctl(action, name)
         if module.params["health_url"] and not held:

@@ -97,3 +97,11 @@ def test_the_journal_of_a_failure_has_the_cause_and_not_the_questions() -> None:
     kept = unit.without_health_checks(journal, "http://127.0.0.1:8091/execution/health")
     assert kept == ["AirflowConfigException: Failed to convert value"]
     assert unit.without_health_checks("a line\n", "") == ["a line"]
+
+
+def test_drop_ins_are_read_before_a_start() -> None:
+    drop_in = "/etc/systemd/system/haproxy.service.d/airflow-sandbox.conf"
+    assert unit.reads_drop_ins(["enable", "start"], [drop_in])
+    assert unit.reads_drop_ins(["restart"], ["/etc/redis/redis.conf", drop_in])
+    assert not unit.reads_drop_ins(["restart"], ["/etc/redis/redis.conf"])
+    assert not unit.reads_drop_ins(["enable"], [drop_in])
