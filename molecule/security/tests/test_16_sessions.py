@@ -96,7 +96,7 @@ def test_cookies_are_for_tls_and_for_a_day(cluster: Cluster) -> None:
     for name in ("session", "_token"):
         attributes = [attribute.strip().lower() for attribute in cookies[name].split(";")[1:]]
         assert "secure" in attributes, cookies[name]
-        assert "httponly" in attributes or name == "_token"
+        assert "httponly" in attributes
         assert "samesite=lax" in attributes
     expires = re.search(r"Expires=([^;]+)", cookies["session"])
     assert expires

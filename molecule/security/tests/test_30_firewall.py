@@ -153,7 +153,7 @@ def test_a_worker_reaches_broker_and_results_and_not_the_metadata_database(
 ) -> None:
     # What is refused elsewhere listens on loopback, or nowhere; here it is as silent as the rest.
     found = scan(machines, worker, cluster.address(control))
-    assert found == {"open": [22, 80, 443, 5433, 6379], "refused": []}
+    assert found == {"open": [22, 80, 443, 5433, 6379, 9443], "refused": []}
     # The ports that were not among them are in use: the firewall is what keeps them closed.
     listening = machines.run(control, "ss", "--no-header", "--tcp", "--listening", "--numeric")
     for port in (5432, 8794):
