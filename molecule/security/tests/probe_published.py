@@ -88,6 +88,8 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 def listen() -> None:
     """Collect events."""
     with app.connection() as connection:
+        # The name server of the local machines restarts when another cluster gets a machine.
+        connection.ensure_connection(max_retries=SECONDS, interval_start=0.5, interval_step=0)
         EventReceiver(connection, handlers={"*": events.append}, app=app).capture(wakeup=False)
 
 
