@@ -129,7 +129,7 @@ def plan(total: int, load: Load, explicit: Mapping[str, int] | None = None) -> P
     fixed = {part: size for part, size in (explicit or {}).items() if size and part in least}
     free = {part: size for part, size in least.items() if part not in fixed}
     needed = LEAST_SYSTEM + sum(fixed.values()) + sum(free.values())
-    # What the parts need goes before what the system likes to have.
+    # The least of each part takes precedence over the share of the system, down to LEAST_SYSTEM.
     spare = max(LEAST_SYSTEM, usable - sum(fixed.values()) - sum(free.values()))
     system = min(MOST_SYSTEM, max(LEAST_SYSTEM, usable // 16), spare, usable // 4)
     left = max(0, usable - system - sum(fixed.values()))
