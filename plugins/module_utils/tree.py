@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 import os
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -103,7 +104,7 @@ def archive_tree(root: Path, archive: Path) -> None:
     """Write the files and their directories to a gzipped tar, owned by root and readable by all.
 
     The archive has a member for each directory, because tar creates a directory without one by the umask.
-    It is written under another name first: an archive that exists is whole.
+    The archive appears at once and complete. Two runs on one controller may write the same archive.
     """
 
     def member(name: str, kind: bytes, mode: int, size: int = 0) -> tarfile.TarInfo:
@@ -113,15 +114,16 @@ def archive_tree(root: Path, archive: Path) -> None:
         return info
 
     members = files(root)
-    partial = archive.with_name(archive.name + ".partial")
     directories = {PurePosixPath()}
-    with tarfile.open(partial, "w:gz") as tar:
-        for file in members:
-            for directory in reversed(PurePosixPath(file.name).parents):
-                if directory not in directories:
-                    directories.add(directory)
-                    tar.addfile(member(str(directory), tarfile.DIRTYPE, 0o755))
-            with file.path.open("rb") as content:
-                size = os.fstat(content.fileno()).st_size
-                tar.addfile(member(file.name, tarfile.REGTYPE, file.mode, size), content)
-    partial.rename(archive)
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{archive.name}.") as temporary:
+        partial = Path(temporary, archive.name)
+        with tarfile.open(partial, "w:gz") as tar:
+            for file in members:
+                for directory in reversed(PurePosixPath(file.name).parents):
+                    if directory not in directories:
+                        directories.add(directory)
+                        tar.addfile(member(str(directory), tarfile.DIRTYPE, 0o755))
+                with file.path.open("rb") as content:
+                    size = os.fstat(content.fileno()).st_size
+                    tar.addfile(member(file.name, tarfile.REGTYPE, file.mode, size), content)
+        partial.rename(archive)

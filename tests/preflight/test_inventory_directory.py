@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def lock(play: Play, sound: Callable[[], Draft], tmp_path: Path) -> Callable[...
         }
         inventory = draft.write(tmp_path / "inventory")
         done = play(str(playbook), inventory, "-vvv", "--diff", readable=False)
-        assert not list((tmp_path / "cache").glob("lock-settings*"))
+        settings = set(re.findall(r"lock_runtime (/\S*lock-settings-\w+)", done.output))
+        assert settings, done.output
+        assert not [path for path in settings if Path(path).exists()]
         return inventory, done.output, done.status
 
     return run

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import tree
@@ -119,6 +120,22 @@ def test_a_link_without_content_is_named(dags: Path, tmp_path: Path, target: str
         with pytest.raises(tree.TreeError, match=f"{dags}/lib/bad is a symbolic link to "):
             use(dags)
     assert not list(tmp_path.glob("dags.tar.gz*"))
+
+
+def test_two_runs_write_the_same_archive(dags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clusters of one controller may have the same DAGs: the second run writes while the first is at work."""
+    archive, first = tmp_path / "dags.tar.gz", tarfile.TarFile.addfile
+
+    def addfile(self: tarfile.TarFile, *arguments: Any) -> None:
+        monkeypatch.setattr(tarfile.TarFile, "addfile", first)
+        tree.archive_tree(dags, archive)
+        first(self, *arguments)
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", addfile)
+    tree.archive_tree(dags, archive)
+    extract(archive, tmp_path / "extracted")
+    assert read_as_airflow(tmp_path / "extracted") == read_as_airflow(dags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dags", "dags.tar.gz", "extracted"]
 
 
 def test_a_pipe_is_named(dags: Path) -> None:
