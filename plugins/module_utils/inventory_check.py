@@ -753,8 +753,9 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             return
     certificate_data, key_data = contents["ca.pem"], contents["ca.key"]
     another = (
-        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit: "
-        "until it ends, hosts that have the new one and hosts that have the old one do not believe each other"
+        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit and "
+        "with -e preflight_new_identity=true: until it ends, hosts that have the new one and hosts that have the old one "
+        "do not believe each other"
     )
     if key_data is None:
         if certificate_data is not None:
@@ -1173,6 +1174,44 @@ def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> t
     return servers[0].address, port
 
 
+def components_of(host: Host) -> list[str]:
+    """Return the components that a host gets."""
+    found = [name for group, names in rules.COMPONENTS.items() if group in host.groups for name in names]
+    backups = is_true(host.get("backup_enabled", True))
+    return [name for name in found if name != "backup" or backups]
+
+
+def repository_of(host: Host) -> str:
+    """Return the directory of the backups; "" where there are none, or in an object store."""
+    settings = host.get("backup_settings", {})
+    kind = settings.get("repo1-type", "posix") if isinstance(settings, Mapping) else "posix"
+    stored = is_true(host.get("backup_enabled", True)) and kind in ("posix", "cifs")
+    return text_of(host, "backup_repository") if stored else ""
+
+
+def authority_keys(inventory: Inventory) -> list[str] | None:
+    """Return digests of the public keys of the authorities that the controller has; none before the first run.
+
+    None if there is a key that cannot be opened, which is a finding of check_certificates.
+    """
+    hosts = inventory.cluster
+    path = next((text_of(host, CA_FILE) for host in hosts if text_of(host, CA_FILE)), "")
+    directory = next((text_of(host, CA_DIR) for host in hosts if text_of(host, CA_DIR)), "")
+    with contextlib.suppress(FileNotFoundError):
+        authorities = tls.load_certificates(inventory.read(path or f"{directory}/ca.pem"))
+        return sorted({tls.key_digest(one.public_key()) for one in authorities})
+    with contextlib.suppress(FileNotFoundError):
+        data = inventory.read(f"{directory}/ca.key")
+        # The certificate is being renewed.
+        for host in hosts:
+            previous = host.get("airflow_secrets_previous", {})
+            for source in (host.get("airflow_ca_passphrase", ""), dict(previous).get("airflow_ca_passphrase", "")):
+                with contextlib.suppress(tls.Unusable):
+                    return [tls.key_digest(tls.load_key(data, str(source)).public_key())]
+        return None
+    return []
+
+
 def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return for each host of the play what its own machine is asked: ports to hold, services and names to reach."""
     by_address = {host.address: host.name for host in inventory.cluster}
@@ -1184,6 +1223,10 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
                 peers["airflow_api_server"].append({"address": host.address, "host": host.name})
     for host in inventory.members("airflow_api_server"):
         peers["haproxy"].append({"address": host.address, "host": host.name})
+    authorities = authority_keys(inventory)
+    broker = next(one for one in rules.ENDPOINTS if one.url == "airflow_broker_url")
+    targets = [endpoint_of(host, broker, inventory) for host in inventory.cluster]
+    brokers = sorted({target[0] for target in targets if target})
     plans = {}
     for host in inventory.cluster:
         if host.name not in in_play:
@@ -1214,6 +1257,16 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             "endpoints": list(endpoints.values()),
             "names": list(names.values()),
             "firewall": is_true(host.get("firewall_enabled", True)),
+            "components": components_of(host),
+            "account": text_of(host, "airflow_user") if "airflow" in host.groups else "",
+            "repository": repository_of(host) if "postgres" in host.groups else "",
+            "identity": {
+                "authorities": authorities,
+                "authority_variable": CA_FILE if text_of(host, CA_FILE) else CA_DIR,
+                "authority_path": text_of(host, CA_FILE) or text_of(host, CA_DIR),
+                "repository": repository_of(host),
+                "brokers": brokers,
+            },
             "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
         }
     return plans

@@ -120,9 +120,9 @@ class Listener:
 
 
 LISTENERS = (
-    Listener("postgres", "postgres_port", ("postgresql@*.service", "postgresql.service")),
-    Listener("postgres", "postgres_results_port", ("postgresql@*.service", "postgresql.service")),
-    Listener("redis", "redis_port", ("redis-server.service", "redis-server@*.service")),
+    Listener("postgres", "postgres_port", ("postgresql@*-main.service",)),
+    Listener("postgres", "postgres_results_port", ("postgresql@*-results.service",)),
+    Listener("redis", "redis_port", ("redis-server.service",)),
     Listener("haproxy", "haproxy_port", ("haproxy.service",)),
     Listener("haproxy", "haproxy_redirect_port", ("haproxy.service",)),
     Listener("haproxy", "haproxy_execution_api_port", ("haproxy.service",)),
@@ -174,6 +174,14 @@ ENDPOINTS = (
     Endpoint("airflow_execution_api_url", "haproxy", "haproxy_execution_api_port", frozenset({"airflow_worker"})),
 )
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
+
+# Components of a host, as host_state has them, by the groups that bring them.
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "postgres": ("postgres", "backup"),
+    "redis": ("redis",),
+    "haproxy": ("haproxy",),
+    "airflow": ("airflow",),
+}
 
 # Where a process listens, and who connects to it.
 BINDS: Mapping[str, tuple[str, frozenset[str]]] = {

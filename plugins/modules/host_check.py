@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import socket
 import sys
 import time
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding, read
 
 DOCUMENTATION = r"""
 ---
@@ -121,6 +124,37 @@ options:
     description: Whether the cluster keeps a firewall on this machine. Another one that is active is a finding then.
     type: bool
     default: false
+  components:
+    description:
+      - Components that the cluster installs on this machine. One that something else has installed is a finding.
+      - Known are C(postgres), C(backup), C(redis), C(haproxy) and C(airflow).
+    type: list
+    elements: str
+    choices: [postgres, backup, redis, haproxy, airflow]
+    default: []
+  take_over:
+    description: Components that the cluster may take over although something else has installed them.
+    type: list
+    elements: str
+    default: []
+  account:
+    description: User that the cluster creates for Airflow; with I(components) C(airflow).
+    type: str
+    default: ""
+  repository:
+    description: Directory of the backups. Empty for none.
+    type: str
+    default: ""
+  restoring:
+    description: Whether the run restores the database from I(repository).
+    type: bool
+    default: false
+  identity:
+    description:
+      - What the controller has of the cluster's identity. The action plugin compares the deployed identity with it.
+      - Empty for no comparison.
+    type: dict
+    default: {}
   connect_timeout:
     description: Seconds after which an attempt to connect is given up.
     type: int
@@ -173,6 +207,17 @@ held:
   returned: always
   type: list
   elements: int
+identity:
+  description: >-
+    What the machine was deployed with: the text of the authority that it trusts, salted digests of the secrets of the
+    control plane, and the broker of the worker.
+  returned: always
+  type: dict
+owned:
+  description: Components that this project has installed on the machine.
+  returned: always
+  type: list
+  elements: str
 refused:
   description: Entries of I(endpoints) whose host answered, but where nothing listens.
   returned: always
@@ -199,11 +244,6 @@ PYTHON = (3, 11)
 RELEASE_FILE = "/opt/airflow/current/release.json"
 LISTEN = "0A"
 SILENCE = "no answer within"
-
-
-def finding(variable: str, value: object, expected: str, remedy: str, about: str = "") -> dict[str, str]:
-    """Return a finding as the controller takes it."""
-    return {"variable": variable, "value": str(value), "expected": expected, "remedy": remedy, "about": about}
 
 
 def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd: bool) -> list[dict[str, str]]:
@@ -329,15 +369,6 @@ def check_downgrade(release_file: str, wanted: str) -> list[dict[str, str]]:
             f"set airflow_version to {installed}, or undo the last upgrade with playbooks/rollback.yml",
         )
     ]
-
-
-def read(path: str) -> str:
-    """Return a file's text, or "" for one that is not there."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def listening_ports(tables: list[str]) -> set[int]:
@@ -544,6 +575,17 @@ def main() -> None:
                 },
             },
             "firewall": {"type": "bool", "default": False},
+            "components": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["postgres", "backup", "redis", "haproxy", "airflow"],
+                "default": [],
+            },
+            "take_over": {"type": "list", "elements": "str", "default": []},
+            "account": {"type": "str", "default": ""},
+            "repository": {"type": "str", "default": ""},
+            "restoring": {"type": "bool", "default": False},
+            "identity": {"type": "dict", "default": {}},
             "connect_timeout": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
@@ -585,12 +627,26 @@ def main() -> None:
         is_active,
     )
     if params["firewall"]:
-        found += check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
+        known = check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
+        found += known or host_state.check_rules(
+            output_of("nft", "--json", "list", "ruleset"),
+            output_of("iptables", "-S", "INPUT"),
+            os.path.exists(host_state.FIREWALL_FILE),
+        )
+    owned = host_state.own_components()
+    account = params["account"] if params["account"] and host_state.has_account(params["account"]) else ""
+    found += host_state.check_components(params["components"], params["take_over"], owned, account)
+    if "postgres" in params["components"]:
+        release = re.search(r'^VERSION_ID="?(\d+)', read("/etc/os-release"), re.MULTILINE)
+        found += host_state.check_postgres_version(release.group(1) if release else "", owned)
+        found += host_state.check_repository(params["repository"], owned, params["restoring"])
     of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     module.exit_json(
         changed=False,
         findings=found + of_ports + of_network,
         held=held,
+        owned=owned,
+        identity=host_state.identity(secrets.token_hex(16)),
         refused=refused,
         silent=silent,
         time=time.time(),
