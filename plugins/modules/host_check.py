@@ -132,6 +132,25 @@ options:
     elements: str
     choices: [postgres, backup, redis, haproxy, airflow]
     default: []
+  binds:
+    description: Addresses that services of this machine will listen on.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: Variable that says so.
+        type: str
+        required: true
+      addresses:
+        description: Addresses to listen on.
+        type: list
+        elements: str
+        required: true
+      reached:
+        description: Name or address at which clients connect. Empty for loopback.
+        type: str
+        default: ""
   take_over:
     description: Components that the cluster may take over although something else has installed them.
     type: list
@@ -464,13 +483,60 @@ def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
     ]
 
 
+def ip_addresses(name: str) -> list[str]:
+    """Return the IP addresses of a name; raises OSError or UnicodeError."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+
+
 def resolve(name: str) -> str | None:
     """Return why a name can't be resolved, or None."""
     try:
-        socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        found = ip_addresses(name)
     except (OSError, UnicodeError) as error:
         return str(error)
+    if not any("." in address for address in found):
+        return "no IPv4 address, {} only".format(", ".join(found))
     return None
+
+
+def is_local(address: str) -> bool:
+    """Say whether a service of this machine can listen on an IP address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def check_binds(binds: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return findings for addresses that this machine does not have, and for those at which no client connects."""
+    found = []
+    for entry in binds:
+        # Redis ignores an address with a leading "-" that the machine does not have.
+        addresses = [address for address in entry["addresses"] if not address.startswith("-")]
+        if {"0.0.0.0", "*", "::"} & set(addresses):
+            continue
+        strange = [address for address in addresses if address != "localhost" and not is_local(address)]
+        try:
+            reached = [one for one in ip_addresses(entry["reached"]) if is_local(one)] if entry["reached"] else []
+        except (OSError, UnicodeError):
+            reached = []
+        # Behind address translation the address that clients use is not one of this machine.
+        missed = bool(reached) and not set(reached) & set(addresses)
+        if strange or missed:
+            found.append(
+                finding(
+                    entry["variable"],
+                    ", ".join(strange or addresses),
+                    "an address of this machine"
+                    + (f"; clients connect to {entry['reached']}" if missed else "")
+                    + ", or 0.0.0.0 for all of them",
+                    "correct {}, or remove it for the default".format(entry["variable"]),
+                )
+            )
+    return found
 
 
 def connect(address: str, port: int, timeout: float) -> str:
@@ -581,6 +647,16 @@ def main() -> None:
                 "choices": ["postgres", "backup", "redis", "haproxy", "airflow"],
                 "default": [],
             },
+            "binds": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "variable": {"type": "str", "required": True},
+                    "addresses": {"type": "list", "elements": "str", "required": True},
+                    "reached": {"type": "str", "default": ""},
+                },
+            },
             "take_over": {"type": "list", "elements": "str", "default": []},
             "account": {"type": "str", "default": ""},
             "repository": {"type": "str", "default": ""},
@@ -626,6 +702,7 @@ def main() -> None:
         holders(sockets),
         is_active,
     )
+    found += check_binds(params["binds"])
     if params["firewall"]:
         known = check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
         found += known or host_state.check_rules(
