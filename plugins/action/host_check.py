@@ -1,4 +1,4 @@
-"""Run the module of this name, and compare the host's clock and memory. See plugins/modules/host_check.py."""
+"""Run the module of this name; compare clock, memory and identity of the host. See plugins/modules/host_check.py."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
 
 # The first sample may contain an SSH login; asking again over the open connection takes a fraction of a second.
 MOST_SAMPLES = 4
 
 
 class ActionModule(ActionBase):
-    """Take the controller's time before and after the module; add findings of clock and memory."""
+    """Take the controller's time before and after the module; add findings of clock, memory and identity."""
 
     _supports_check_mode = True
 
@@ -44,8 +46,20 @@ class ActionModule(ActionBase):
                     "about": "",
                 }
             )
-        result["findings"] += self._of_memory(int(result["ansible_facts"]["memtotal_mb"]), task_vars or {})
+        if not self._task.delegate_to:
+            result["findings"] += self._of_memory(int(result["ansible_facts"]["memtotal_mb"]), task_vars or {})
+        result["findings"] += self._of_identity(result["identity"], task_vars or {})
         return result
+
+    def _of_identity(self, deployed: Mapping[str, Any], variables: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return what the machine was deployed with and the controller does not have."""
+        expected = self._task.args.get("identity")
+        if not expected:
+            return []
+        # Where the task is delegated, the machine is another one, and the secrets are those of the whole cluster.
+        own = variables["hostvars"][self._task.delegate_to or variables["inventory_hostname"]]
+        restoring = boolean(self._task.args.get("restoring", False))
+        return identity_problems(expected, deployed, own, restoring)
 
     def _of_memory(self, machine: int, variables: Mapping[str, Any]) -> list[dict[str, str]]:
         """Return what the inventory asks of the machine's memory and cannot have."""

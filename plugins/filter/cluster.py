@@ -4,58 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import addresses as of_hosts
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+
+HostVars = Mapping[str, Mapping[str, Any]]
 
 # systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
 BASE_FILES = 1024
 HARD_FILES = 524_288
 
 
-def addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def addresses(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
     """Return how the other hosts of the cluster reach each of the given hosts."""
-    return [str(hostvars[host].get("airflow_address") or hostvars[host].get("ansible_host") or host) for host in hosts]
+    return [of_hosts.address(host, hostvars[host]) for host in hosts]
 
 
-def networks(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return each given host as pg_hba.conf should name it.
+def origins(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
+    """Return all names and addresses from which the given hosts connect to others, each once."""
+    return list(dict.fromkeys(origin for host in hosts for origin in of_hosts.origins(host, hostvars[host])))
 
-    An IP address where the inventory has one: PostgreSQL accepts a name only if
-    the client's address resolves back to it, which many sites' DNS does not do.
-    """
-    found = []
-    for host in hosts:
-        names = [str(hostvars[host].get(key) or "") for key in ("airflow_address", "ansible_host")] + [host]
-        found.append(next((f"{name}/{128 if ':' in name else 32}" for name in names if _is_ip(name)), host))
-    return list(dict.fromkeys(found))
+
+def service_names(host: str, hostvars: HostVars) -> list[str]:
+    """Return the names by which clients reach the services of a host."""
+    return of_hosts.service_names(host, hostvars[host])
+
+
+def names_to_resolve(clients: Iterable[str]) -> list[str]:
+    """Return the clients of pg_hba.conf that are host names: no keywords, addresses or networks."""
+    keywords = ("all", "samehost", "samenet")
+    return [name for name in clients if name not in keywords and "/" not in name and not of_hosts.is_ip(name)]
 
 
 def subject_alt_names(names: Iterable[str]) -> list[str]:
     """Return names and IP addresses as the alternative names of a certificate, each once."""
-    return list(dict.fromkeys(f"{'IP' if _is_ip(name) else 'DNS'}:{name}" for name in map(str, names)))
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return list(dict.fromkeys(f"{'IP' if of_hosts.is_ip(name) else 'DNS'}:{name}" for name in map(str, names)))
 
 
 def api_servers(
-    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], first_port: int, instances: int, local: bool
+    hosts: Iterable[str], hostvars: HostVars, first_port: int, instances: int, local: bool
 ) -> list[dict[str, Any]]:
     """Return the API server processes as HAProxy's servers."""
     names = list(hosts)
     reached = ["127.0.0.1"] * len(names) if local else addresses(names, hostvars)
     return [
-        {"name": f"{host}-{port}", "address": f"{address}:{port}", "host": host, "tls": not local}
+        {"name": f"{host}-{port}", "address": of_hosts.host_port(address, port), "host": host, "tls": not local}
         for host, address in zip(names, reached, strict=True)
         for port in range(int(first_port), int(first_port) + int(instances))
     ]
@@ -153,8 +150,13 @@ class FilterModule:
             "unit_settings": unit_settings,
             "failover_config": failover_config,
             "for_process": for_process,
-            "networks": networks,
+            "host_port": of_hosts.host_port,
+            "local_address": of_hosts.local_address,
+            "names_to_resolve": names_to_resolve,
+            "networks": of_hosts.networks,
             "open_files": open_files,
+            "origins": origins,
+            "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
             "utc_time": utc_time,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.addresses import origins
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Groups = Mapping[str, Iterable[str]]
@@ -39,15 +41,9 @@ def firewall_clients(
     """Return, for each group that a host serves, from which names and addresses the group's other hosts come."""
     wanted = {group for service in _served(services, groups, host) for group in service.get("clients", ())}
     return {
-        group: {other: _origins(other, hostvars[other]) for other in groups.get(group, ()) if other != host}
+        group: {other: origins(other, hostvars[other]) for other in groups.get(group, ()) if other != host}
         for group in sorted(wanted)
     }
-
-
-def _origins(host: str, variables: Mapping[str, Any]) -> list[str]:
-    # The address of the cluster's network, and the one that SSH uses: packets may come from either.
-    known = [str(variables.get(key) or "") for key in ("airflow_address", "ansible_host")]
-    return list(dict.fromkeys(name for name in known if name)) or [host]
 
 
 def firewall_servers(services: Services, groups: Groups, play_hosts: Iterable[str]) -> list[str]:

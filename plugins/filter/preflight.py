@@ -16,12 +16,16 @@ def machine_report(
     variable: str,
     reachable: Collection[str],
     outcome: str = "No machine was changed.",
+    also: str = "",
+    also_host: str = "",
 ) -> str:
     """Return what is wrong with a machine as text, or "" for nothing.
 
     :param variable: name of the variable in which every host has the result of host_check.
     :param reachable: hosts of the play that are not dead.
     :param outcome: what the refusal means for the machines.
+    :param also: name of a variable with a result of host_check from another host, for the cluster as a whole.
+    :param also_host: that other host.
     """
     result = hostvars[host][variable]
     if result.get("failed"):
@@ -41,6 +45,10 @@ def machine_report(
         for item in result.get("findings", ())
         # Ansible names a dead host itself, and a dead host must not stop the others.
         if not item.get("about") or item["about"] in reachable
+    ]
+    findings += [
+        Finding(f"host {also_host}", item["variable"], item["value"], item["expected"], item["remedy"])
+        for item in hostvars[host].get(also, {}).get("findings", ())
     ]
     for entry in result.get("refused", ()):
         other = hostvars[entry["host"]].get(variable, {}) if entry["host"] in reachable else {}

@@ -5,6 +5,7 @@ The answers are those that OpenSSL gives the services' clients; tests/unit/test_
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,6 +92,11 @@ def belongs(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
 
 def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_digest(key: PublicKeyTypes) -> str:
+    """Return a digest by which two certificates for the same key are recognised."""
+    return hashlib.sha256(_spki(key)).hexdigest()
 
 
 def date_problem(certificate: x509.Certificate, now: datetime) -> str | None:

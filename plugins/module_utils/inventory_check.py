@@ -20,8 +20,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+    addresses,
+    dag_queues,
+    memory,
+    secret_values,
+    tree,
+)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values, tree
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
@@ -80,8 +86,13 @@ class Host:
 
     @property
     def address(self) -> str:
-        """How other hosts reach this one; as in the defaults of role airflow."""
-        return str(self.get("airflow_address", "") or self.get("ansible_host", "") or self.name)
+        """How other hosts reach this one."""
+        return addresses.address(self.name, self.reached)
+
+    @property
+    def reached(self) -> dict[str, Any]:
+        """The variables that say how this host is reached."""
+        return {name: self.get(name, "") for name in ("airflow_address", "ansible_host")}
 
     def number(self, name: str) -> int | None:
         """Return a variable as a number, or None if it is none."""
@@ -441,7 +452,7 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
     """No two hosts are the same machine, and none calls itself loopback in front of others."""
     cluster = inventory.cluster
     machines: dict[tuple[str, str], str] = {}
-    addresses: dict[str, str] = {}
+    first_with: dict[str, str] = {}
     for host in cluster:
         machine = (str(host.get("ansible_host", "") or host.name), str(host.get("ansible_port", 22)))
         first = machines.setdefault(machine, host.name)
@@ -454,7 +465,7 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
                 f"set ansible_host of {host.name} or {first} to its own address",
             )
             continue
-        first = addresses.setdefault(host.address, host.name)
+        first = first_with.setdefault(host.address, host.name)
         if first != host.name:
             yield Finding(
                 f"host {host.name}",
@@ -462,6 +473,16 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
                 f"{show(host.address)}, as of host {first}",
                 "an address of its own for each host",
                 f"set airflow_address of {host.name} and {first} per host",
+            )
+        if addresses.is_ipv6(host.address):
+            yield Finding(
+                f"host {host.name}",
+                "airflow_address",
+                show(host.address),
+                "an IPv4 address, or a name that has one: the services listen with IPv4, and Airflow fetches task logs "
+                "from URLs in which it does not put an address into brackets",
+                f"set airflow_address of {host.name} to its IPv4 address in the network of the cluster; ansible_host "
+                "may be an IPv6 address",
             )
         if len(cluster) > 1 and is_loopback(host.address):
             yield Finding(
@@ -526,22 +547,30 @@ def check_ports(inventory: Inventory) -> Iterator[Finding]:
 
 
 def check_binds(inventory: Inventory) -> Iterator[Finding]:
-    """What other hosts connect to does not listen on loopback only."""
-    for variable, (group, clients) in rules.BINDS.items():
-        for host in inventory.members(group):
+    """A service listens where its clients connect: with IPv4, at the address of its host or at all of them."""
+    for variable, bind in rules.BINDS.items():
+        for host in inventory.members(bind.group):
             if variable not in host.names or not inventory.sound(host, variable):
                 continue
             value = host.get(variable)
-            listens = value if isinstance(value, list) else [value]
-            others = [other.name for other in inventory.cluster if other.groups & clients and other.name != host.name]
-            if others and listens and all(is_loopback(str(address)) for address in listens):
-                yield Finding(
-                    f"host {host.name}",
-                    variable,
-                    show(value),
-                    f"an address that {', '.join(others[:3])}{' and others' if len(others) > 3 else ''} can connect to",
-                    f"set {variable} to 0.0.0.0 or to the address of {host.name}, or remove it for the default",
-                )
+            listens = [str(one) for one in (value if isinstance(value, list) else [value])]
+            clients = [other.name for other in inventory.cluster if other.groups & bind.clients]
+            others = [name for name in clients if name != host.name]
+            who = f"{', '.join(others[:3])}{' and others' if len(others) > 3 else ''}" if others else "HAProxy"
+            remedy = f"set {variable} to 0.0.0.0 or to the address of {host.name}, or remove it for the default"
+            expected = ""
+            if listens and all(is_loopback(one) for one in listens):
+                if others:
+                    expected = f"an address that {who} can connect to"
+                elif bind.loopback and listens != ["127.0.0.1"]:
+                    expected = "127.0.0.1, at which HAProxy connects on the same host, or an address of the network"
+                    remedy = f"set {variable}: 127.0.0.1, or remove it for the default"
+                elif not bind.loopback and clients and not is_loopback(host.address):
+                    expected = f"{host.address}, at which the processes of {host.name} itself connect"
+            elif all(":" in one for one in listens) and not (bind.dual and "::" in listens):
+                expected = f"an IPv4 address: {who} connects to {host.address} with IPv4"
+            if expected:
+                yield Finding(f"host {host.name}", variable, show(value), expected, remedy)
 
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------
@@ -648,7 +677,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         add(host.address, "the clients of Redis")
     if "haproxy" in host.groups:
         add(host.address, "the workers, at the Execution API")
-        add("127.0.0.1", "site.yml, which waits for HAProxy on its host")
+        add(local_address_of(host, "haproxy_bind"), "site.yml, which waits for HAProxy on its host")
     for group, bind, service in (
         ("airflow_api_server", "airflow_api_server_bind", "the API server"),
         ("flower", "airflow_flower_bind", "Flower"),
@@ -656,8 +685,14 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         # On loopback they speak plain HTTP to the HAProxy beside them.
         if group in host.groups and inventory.sound(host, bind) and text_of(host, bind) not in ("", "127.0.0.1"):
             add(host.name, f"HAProxy, at {service}", haproxy=True)
-            add("127.0.0.1", f"site.yml, which waits for {service} on its host")
+            add(local_address_of(host, bind), f"site.yml, which waits for {service} on its host")
     return list(found.values())
+
+
+def local_address_of(host: Host, bind: str) -> str:
+    """Return the address at which site.yml waits for a service on the service's host."""
+    value = host.get(bind, "0.0.0.0")
+    return addresses.local_address(value if isinstance(value, list) else str(value))
 
 
 FileProblem = tuple[str, str, str]
@@ -753,8 +788,9 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             return
     certificate_data, key_data = contents["ca.pem"], contents["ca.key"]
     another = (
-        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit: "
-        "until it ends, hosts that have the new one and hosts that have the old one do not believe each other"
+        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit, "
+        "with -e preflight_new_identity=true: until it ends, hosts that have the new one and hosts that have the old "
+        "one do not believe each other"
     )
     if key_data is None:
         if certificate_data is not None:
@@ -1173,6 +1209,53 @@ def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> t
     return servers[0].address, port
 
 
+def binds_of(inventory: Inventory, host: Host) -> Iterator[tuple[str, list[str], bool]]:
+    """Return variables of a host that name addresses to listen on: name, addresses, whether for HAProxy alone."""
+    for variable, bind in rules.BINDS.items():
+        if bind.group in host.groups and variable in host.names and inventory.sound(host, variable):
+            value = host.get(variable)
+            listens = [str(one) for one in (value if isinstance(value, list) else [value])]
+            yield variable, listens, bind.loopback and listens == ["127.0.0.1"]
+
+
+def components_of(host: Host) -> list[str]:
+    """Return the components that a host gets."""
+    found = [name for group, names in rules.COMPONENTS.items() if group in host.groups for name in names]
+    backups = is_true(host.get("backup_enabled", True))
+    return [name for name in found if name != "backup" or backups]
+
+
+def repository_of(host: Host) -> str:
+    """Return the directory of the backups; "" where there are none, or in an object store."""
+    settings = host.get("backup_settings", {})
+    kind = settings.get("repo1-type", "posix") if isinstance(settings, Mapping) else "posix"
+    stored = is_true(host.get("backup_enabled", True)) and kind in ("posix", "cifs")
+    return text_of(host, "backup_repository") if stored else ""
+
+
+def authority_keys(inventory: Inventory) -> list[str] | None:
+    """Return digests of the public keys of the authorities that the controller has; none before the first run.
+
+    None if there is a key that cannot be opened, which is a finding of check_certificates.
+    """
+    hosts = inventory.cluster
+    path = next((text_of(host, CA_FILE) for host in hosts if text_of(host, CA_FILE)), "")
+    directory = next((text_of(host, CA_DIR) for host in hosts if text_of(host, CA_DIR)), "")
+    with contextlib.suppress(FileNotFoundError):
+        authorities = tls.load_certificates(inventory.read(path or f"{directory}/ca.pem"))
+        return sorted({tls.key_digest(one.public_key()) for one in authorities})
+    with contextlib.suppress(FileNotFoundError):
+        data = inventory.read(f"{directory}/ca.key")
+        # The certificate is being renewed.
+        for host in hosts:
+            previous = host.get("airflow_secrets_previous", {})
+            for source in (host.get("airflow_ca_passphrase", ""), dict(previous).get("airflow_ca_passphrase", "")):
+                with contextlib.suppress(tls.Unusable):
+                    return [tls.key_digest(tls.load_key(data, str(source)).public_key())]
+        return None
+    return []
+
+
 def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return for each host of the play what its own machine is asked: ports to hold, services and names to reach."""
     by_address = {host.address: host.name for host in inventory.cluster}
@@ -1184,6 +1267,10 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
                 peers["airflow_api_server"].append({"address": host.address, "host": host.name})
     for host in inventory.members("airflow_api_server"):
         peers["haproxy"].append({"address": host.address, "host": host.name})
+    authorities = authority_keys(inventory)
+    broker = next(one for one in rules.ENDPOINTS if one.url == "airflow_broker_url")
+    targets = [endpoint_of(host, broker, inventory) for host in inventory.cluster]
+    brokers = sorted({target[0] for target in targets if target})
     plans = {}
     for host in inventory.cluster:
         if host.name not in in_play:
@@ -1214,6 +1301,20 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             "endpoints": list(endpoints.values()),
             "names": list(names.values()),
             "firewall": is_true(host.get("firewall_enabled", True)),
+            "components": components_of(host),
+            "binds": [
+                {"variable": variable, "addresses": listens, "reached": "" if local else host.address}
+                for variable, listens, local in binds_of(inventory, host)
+            ],
+            "account": text_of(host, "airflow_user") if "airflow" in host.groups else "",
+            "repository": repository_of(host) if "postgres" in host.groups else "",
+            "identity": {
+                "authorities": authorities,
+                "authority_variable": CA_FILE if text_of(host, CA_FILE) else CA_DIR,
+                "authority_path": text_of(host, CA_FILE) or text_of(host, CA_DIR),
+                "repository": repository_of(host),
+                "brokers": brokers,
+            },
             "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
         }
     return plans

@@ -120,9 +120,9 @@ class Listener:
 
 
 LISTENERS = (
-    Listener("postgres", "postgres_port", ("postgresql@*.service", "postgresql.service")),
-    Listener("postgres", "postgres_results_port", ("postgresql@*.service", "postgresql.service")),
-    Listener("redis", "redis_port", ("redis-server.service", "redis-server@*.service")),
+    Listener("postgres", "postgres_port", ("postgresql@*-main.service",)),
+    Listener("postgres", "postgres_results_port", ("postgresql@*-results.service",)),
+    Listener("redis", "redis_port", ("redis-server.service",)),
     Listener("haproxy", "haproxy_port", ("haproxy.service",)),
     Listener("haproxy", "haproxy_redirect_port", ("haproxy.service",)),
     Listener("haproxy", "haproxy_execution_api_port", ("haproxy.service",)),
@@ -175,12 +175,35 @@ ENDPOINTS = (
 )
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
-# Where a process listens, and who connects to it.
-BINDS: Mapping[str, tuple[str, frozenset[str]]] = {
-    "postgres_listen_addresses": ("postgres", _METADATA_CLIENTS | {"airflow_worker"}),
-    "redis_bind": ("redis", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
-    "haproxy_bind": ("haproxy", frozenset({"airflow_worker"})),
-    "airflow_api_server_bind": ("airflow_api_server", frozenset({"haproxy"})),
+# Components of a host, as host_state has them, by the groups that bring them.
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "postgres": ("postgres", "backup"),
+    "redis": ("redis",),
+    "haproxy": ("haproxy",),
+    "airflow": ("airflow",),
+}
+
+
+@dataclass(frozen=True)
+class Bind:
+    """Where a process listens, and who connects to it.
+
+    :param loopback: whether HAProxy on the same host connects to 127.0.0.1. Other clients use the host's address.
+    :param dual: whether the IPv6 wildcard is a listener for IPv4, too.
+    """
+
+    group: str
+    clients: frozenset[str]
+    loopback: bool = False
+    dual: bool = False
+
+
+BINDS: Mapping[str, Bind] = {
+    "postgres_listen_addresses": Bind("postgres", _METADATA_CLIENTS | {"airflow_worker"}),
+    "redis_bind": Bind("redis", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
+    "haproxy_bind": Bind("haproxy", frozenset({"airflow_worker"}), dual=True),
+    "airflow_api_server_bind": Bind("airflow_api_server", frozenset({"haproxy"}), loopback=True),
+    "airflow_flower_bind": Bind("flower", frozenset({"haproxy"}), loopback=True),
 }
 
 
@@ -406,6 +429,8 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
         "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
         "put the settings into airflow_config.celery.extra_celery_config",
     ),
+    "scheduler.enable_health_check": ("True, with which site.yml waits for the scheduler", "remove it"),
+    "scheduler.scheduler_health_check_server_host": ("127.0.0.1, where site.yml waits for the scheduler", "remove it"),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }
 # The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.

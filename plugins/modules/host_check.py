@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import socket
 import sys
 import time
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding, read
 
 DOCUMENTATION = r"""
 ---
@@ -121,6 +124,56 @@ options:
     description: Whether the cluster keeps a firewall on this machine. Another one that is active is a finding then.
     type: bool
     default: false
+  components:
+    description:
+      - Components that the cluster installs on this machine. One that something else has installed is a finding.
+      - Known are C(postgres), C(backup), C(redis), C(haproxy) and C(airflow).
+    type: list
+    elements: str
+    choices: [postgres, backup, redis, haproxy, airflow]
+    default: []
+  binds:
+    description: Addresses that services of this machine will listen on.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      variable:
+        description: Variable that says so.
+        type: str
+        required: true
+      addresses:
+        description: Addresses to listen on.
+        type: list
+        elements: str
+        required: true
+      reached:
+        description: Name or address at which clients connect. Empty for loopback.
+        type: str
+        default: ""
+  take_over:
+    description: Components that the cluster may take over although something else has installed them.
+    type: list
+    elements: str
+    default: []
+  account:
+    description: User that the cluster creates for Airflow; with I(components) C(airflow).
+    type: str
+    default: ""
+  repository:
+    description: Directory of the backups. Empty for none.
+    type: str
+    default: ""
+  restoring:
+    description: Whether the run restores the database from I(repository).
+    type: bool
+    default: false
+  identity:
+    description:
+      - What the controller has of the cluster's identity. The action plugin compares the deployed identity with it.
+      - Empty for no comparison.
+    type: dict
+    default: {}
   connect_timeout:
     description: Seconds after which an attempt to connect is given up.
     type: int
@@ -173,6 +226,17 @@ held:
   returned: always
   type: list
   elements: int
+identity:
+  description: >-
+    What the machine was deployed with: the text of the authority that it trusts, salted digests of the secrets of the
+    control plane, and the broker of the worker.
+  returned: always
+  type: dict
+owned:
+  description: Components that this project has installed on the machine.
+  returned: always
+  type: list
+  elements: str
 refused:
   description: Entries of I(endpoints) whose host answered, but where nothing listens.
   returned: always
@@ -199,11 +263,6 @@ PYTHON = (3, 11)
 RELEASE_FILE = "/opt/airflow/current/release.json"
 LISTEN = "0A"
 SILENCE = "no answer within"
-
-
-def finding(variable: str, value: object, expected: str, remedy: str, about: str = "") -> dict[str, str]:
-    """Return a finding as the controller takes it."""
-    return {"variable": variable, "value": str(value), "expected": expected, "remedy": remedy, "about": about}
 
 
 def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd: bool) -> list[dict[str, str]]:
@@ -331,15 +390,6 @@ def check_downgrade(release_file: str, wanted: str) -> list[dict[str, str]]:
     ]
 
 
-def read(path: str) -> str:
-    """Return a file's text, or "" for one that is not there."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 def listening_ports(tables: list[str]) -> set[int]:
     """Return the TCP ports that something listens on.
 
@@ -433,13 +483,60 @@ def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
     ]
 
 
+def ip_addresses(name: str) -> list[str]:
+    """Return the IP addresses of a name; raises OSError or UnicodeError."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+
+
 def resolve(name: str) -> str | None:
     """Return why a name can't be resolved, or None."""
     try:
-        socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        found = ip_addresses(name)
     except (OSError, UnicodeError) as error:
         return str(error)
+    if not any("." in address for address in found):
+        return "no IPv4 address, {} only".format(", ".join(found))
     return None
+
+
+def is_local(address: str) -> bool:
+    """Say whether a service of this machine can listen on an IP address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def check_binds(binds: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return findings for addresses that this machine does not have, and for those at which no client connects."""
+    found = []
+    for entry in binds:
+        # Redis ignores an address with a leading "-" that the machine does not have.
+        addresses = [address for address in entry["addresses"] if not address.startswith("-")]
+        if {"0.0.0.0", "*", "::"} & set(addresses):
+            continue
+        strange = [address for address in addresses if address != "localhost" and not is_local(address)]
+        try:
+            reached = [one for one in ip_addresses(entry["reached"]) if is_local(one)] if entry["reached"] else []
+        except (OSError, UnicodeError):
+            reached = []
+        # Behind address translation the address that clients use is not one of this machine.
+        missed = bool(reached) and not set(reached) & set(addresses)
+        if strange or missed:
+            found.append(
+                finding(
+                    entry["variable"],
+                    ", ".join(strange or addresses),
+                    "an address of this machine"
+                    + (f"; clients connect to {entry['reached']}" if missed else "")
+                    + ", or 0.0.0.0 for all of them",
+                    "correct {}, or remove it for the default".format(entry["variable"]),
+                )
+            )
+    return found
 
 
 def connect(address: str, port: int, timeout: float) -> str:
@@ -544,6 +641,27 @@ def main() -> None:
                 },
             },
             "firewall": {"type": "bool", "default": False},
+            "components": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["postgres", "backup", "redis", "haproxy", "airflow"],
+                "default": [],
+            },
+            "binds": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "variable": {"type": "str", "required": True},
+                    "addresses": {"type": "list", "elements": "str", "required": True},
+                    "reached": {"type": "str", "default": ""},
+                },
+            },
+            "take_over": {"type": "list", "elements": "str", "default": []},
+            "account": {"type": "str", "default": ""},
+            "repository": {"type": "str", "default": ""},
+            "restoring": {"type": "bool", "default": False},
+            "identity": {"type": "dict", "default": {}},
             "connect_timeout": {"type": "int", "default": 5},
         },
         supports_check_mode=True,
@@ -584,13 +702,28 @@ def main() -> None:
         holders(sockets),
         is_active,
     )
+    found += check_binds(params["binds"])
     if params["firewall"]:
-        found += check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
+        known = check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
+        found += known or host_state.check_rules(
+            output_of("nft", "--json", "list", "ruleset"),
+            output_of("iptables", "-S", "INPUT"),
+            os.path.exists(host_state.FIREWALL_FILE),
+        )
+    owned = host_state.own_components()
+    account = params["account"] if params["account"] and host_state.has_account(params["account"]) else ""
+    found += host_state.check_components(params["components"], params["take_over"], owned, account)
+    if "postgres" in params["components"]:
+        release = re.search(r'^VERSION_ID="?(\d+)', read("/etc/os-release"), re.MULTILINE)
+        found += host_state.check_postgres_version(release.group(1) if release else "", owned)
+        found += host_state.check_repository(params["repository"], owned, params["restoring"])
     of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     module.exit_json(
         changed=False,
         findings=found + of_ports + of_network,
         held=held,
+        owned=owned,
+        identity=host_state.identity(secrets.token_hex(16)),
         refused=refused,
         silent=silent,
         time=time.time(),

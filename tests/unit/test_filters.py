@@ -29,10 +29,6 @@ def test_an_address_is_the_most_deliberate_name_of_a_host() -> None:
     assert cluster.addresses("abc", HOSTVARS) == ["a.example.org", "192.0.2.2", "c"]
 
 
-def test_networks_prefer_ip_addresses_and_drop_duplicates() -> None:
-    assert cluster.networks("aabcd", HOSTVARS) == ["192.0.2.1/32", "192.0.2.2/32", "c", "2001:db8::4/128"]
-
-
 def test_slots_are_added_up_with_the_default_where_none_is_set() -> None:
     assert cluster.worker_slots("abc", HOSTVARS, 16) == 3 + 16 + 16
 

@@ -218,6 +218,31 @@ def test_the_network_check_tells_what_is_out_of_reach(listener: int, free_port: 
     }
 
 
+@pytest.mark.parametrize(
+    ("addresses", "reached", "refused"),
+    [
+        (["0.0.0.0"], "192.0.2.1", False),
+        (["127.0.0.1"], "", False),
+        (["127.0.0.1", "-::1", "-192.0.2.1"], "", False),
+        (["192.0.2.1"], "", True),  # no address of this machine
+        (["127.0.0.1"], "127.0.0.2", True),  # clients connect to another address of this machine
+        (["127.0.0.2"], "127.0.0.2", False),
+        (["127.0.0.1"], "192.0.2.1", False),  # address translation
+        (["127.0.0.1"], "nowhere.invalid", False),  # a finding of check_network
+        (["localhost"], "", False),
+    ],
+)
+def test_a_service_listens_on_addresses_of_its_machine(addresses: list[str], reached: str, refused: bool) -> None:
+    entry = {"variable": "redis_bind", "addresses": addresses, "reached": reached}
+    found = host_check.check_binds([entry])
+    assert [item["variable"] for item in found] == (["redis_bind"] if refused else [])
+
+
+def test_a_name_without_ipv4_is_a_finding() -> None:
+    assert host_check.resolve("127.0.0.1") is None
+    assert host_check.resolve("::1") == "no IPv4 address, ::1 only"
+
+
 def test_the_module_names_no_syntax_that_an_old_python_lacks() -> None:
     # The module itself tells the owner of a machine with Python 3.9 what it lacks.
     ast.parse(Path(host_check.__file__).read_text(), feature_version=(3, 8))

@@ -354,6 +354,58 @@ def test_a_service_for_others_does_not_hide_on_loopback(name: str, value: Any) -
     assert (found.where, found.variable) == ("host control1", name)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("redis_bind", ["127.0.0.1"], "192.0.2.0, at which the processes of control1 itself connect"),
+        ("postgres_listen_addresses", ["localhost", "::1"], "192.0.2.0, at which"),
+        ("haproxy_bind", "127.0.0.1", "192.0.2.0, at which"),
+        ("airflow_api_server_bind", "localhost", "127.0.0.1, at which HAProxy connects"),
+        ("airflow_api_server_bind", "::1", "127.0.0.1, at which HAProxy connects"),
+        ("airflow_flower_bind", "127.0.0.2", "127.0.0.1, at which HAProxy connects"),
+        ("airflow_flower_bind", "::", "an IPv4 address"),
+        ("redis_bind", ["::", "-fd00::1"], "an IPv4 address"),
+        ("postgres_listen_addresses", ["::"], "an IPv4 address"),
+        ("haproxy_bind", "fd00::1", "an IPv4 address"),
+        ("redis_bind", ["0.0.0.0", "-::1"], ""),
+        ("redis_bind", ["192.0.2.0", "127.0.0.1"], ""),
+        ("haproxy_bind", "::", ""),
+        ("airflow_api_server_bind", "127.0.0.1", ""),
+        ("airflow_flower_bind", "0.0.0.0", ""),
+    ],
+)
+def test_a_service_listens_where_the_clients_of_one_host_connect(name: str, value: Any, expected: str) -> None:
+    own = {"airflow_allow_worker_on_control_plane": True, name: value}
+    found = check(inventory({"control1": own}, {"airflow_worker": ["control1"], "airflow": ["control1"]}))
+    assert [item.variable for item in found] == ([name] if expected else [])
+    assert not expected or found[0].expected.startswith(expected)
+
+
+def test_flower_on_a_host_of_its_own_does_not_hide_on_loopback() -> None:
+    groups = {"flower": ["flower1"], "control_plane": ["control1", "flower1"]}
+    groups["airflow"] = ["control1", "flower1", "worker1", "worker2"]
+    found = only(check(inventory({"flower1": {"airflow_flower_bind": "127.0.0.1"}}, groups)))
+    assert (found.where, found.variable) == ("host flower1", "airflow_flower_bind")
+
+
+@pytest.mark.parametrize("name", ["control1", "worker1"])
+def test_an_ipv6_address_of_a_host_is_refused_with_the_reason(name: str) -> None:
+    found = only(check(inventory({name: {"airflow_address": "fd00::10"}})))
+    assert (found.where, found.variable) == (f"host {name}", "airflow_address")
+    assert "IPv4" in found.expected
+    # SSH may use IPv6.
+    assert check(inventory({name: {"airflow_address": "192.0.2.99", "ansible_host": "2001:db8::1"}})) == []
+
+
+def test_the_plan_of_a_machine_has_the_addresses_to_listen_on() -> None:
+    own = {"redis_bind": ["192.0.2.0"], "airflow_api_server_bind": "127.0.0.1"}
+    plan = machine_plans(inventory({"control1": own}), ["control1"])["control1"]
+    assert plan["binds"] == [
+        {"variable": "redis_bind", "addresses": ["192.0.2.0"], "reached": "192.0.2.0"},
+        {"variable": "airflow_api_server_bind", "addresses": ["127.0.0.1"], "reached": ""},
+    ]
+
+
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 def test_missing_secrets_name_the_command() -> None:
     missing: dict[str, Any] = dict.fromkeys(SECRETS, ...)
@@ -697,6 +749,8 @@ BINDS = {"airflow_api_server_bind": "0.0.0.0", "airflow_flower_bind": "0.0.0.0"}
         ("db1", {"airflow_address": "db1.example.org"}, {("db1.example.org", False)}),
         ("broker1", {}, {("192.0.2.1", False)}),
         ("control1", {}, {("192.0.2.2", False), ("127.0.0.1", False)}),
+        ("control1", {"haproxy_bind": "192.0.2.2"}, {("192.0.2.2", False)}),
+        ("api1", {"airflow_api_server_bind": "10.0.0.1"}, {("api1", True), ("10.0.0.1", False)}),
         ("api1", {}, {("api1", True), ("127.0.0.1", False)}),
         ("api1", {"airflow_api_server_bind": "127.0.0.1"}, set()),
         ("flower1", {}, {("flower1", True), ("127.0.0.1", False)}),
