@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,8 @@ HostVars = Mapping[str, Mapping[str, Any]]
 # systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
 BASE_FILES = 1024
 HARD_FILES = 524_288
+# Default of airflow_worker_batch, where a play needs it before the role does.
+WORKER_BATCH = "50%"
 
 
 def addresses(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
@@ -79,6 +82,42 @@ def slots_without_batch(
     text = str(batch)
     size = int(len(slots) * float(text[:-1]) / 100) if text.endswith("%") else int(text)
     return max(1, sum(slots[max(1, size) :]))
+
+
+def worker_batches(
+    hosts: Iterable[str], everybody: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], batch: int | str = ""
+) -> list[list[str]]:
+    """Return the given workers in batches of which none takes all workers of a queue out of service, if it has two.
+
+    :param everybody: all workers of the cluster.
+    :param batch: most workers at a time, as ``serial`` takes it: a number, or a share such as ``50%``, of all and of
+        each queue's. Without it, the variable ``airflow_worker_batch`` of the workers.
+    """
+    names = list(everybody)
+    queues = {name: _queues_of(hostvars[name]) for name in names}
+    text = str(batch or (hostvars[names[0]].get("airflow_worker_batch") if names else "") or WORKER_BATCH)
+
+    def most(number: int, spare: int) -> int:
+        size = int(number * float(text[:-1]) / 100) if text.endswith("%") else min(int(text), number - spare)
+        return max(1, size)
+
+    limits = Counter(queue for name in names for queue in queues[name])
+    rest = list(hosts)
+    batches = []
+    while rest:
+        taken: list[str] = []
+        used: Counter[str] = Counter()
+        for name in rest:
+            if len(taken) < most(len(names), 0) and all(used[one] < most(limits[one], 1) for one in queues[name]):
+                taken.append(name)
+                used.update(queues[name])
+        batches.append(taken)
+        rest = [name for name in rest if name not in taken]
+    return batches
+
+
+def _queues_of(variables: Mapping[str, Any]) -> set[str]:
+    return {str(queue) for queue in variables.get("airflow_worker_queues") or ["default"]}
 
 
 def environment_file(variables: Mapping[str, Any]) -> str:
@@ -160,5 +199,6 @@ class FilterModule:
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
             "utc_time": utc_time,
+            "worker_batches": worker_batches,
             "worker_slots": worker_slots,
         }

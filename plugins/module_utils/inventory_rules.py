@@ -85,6 +85,7 @@ SAME_EVERYWHERE = (
     "airflow_default_task_retries",
     "airflow_default_task_retry_delay",
     "airflow_dags_source",
+    "airflow_worker_batch",
     "airflow_api_server_first_port",
     "airflow_api_server_instances",
     "airflow_execution_api_first_port",
@@ -329,6 +330,9 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_web_url": Matches(
         _ORIGIN + "/?",
         "an http(s) URL of scheme, host and port alone, as https://airflow.example.com: HAProxy serves the UI at /",
+    ),
+    "airflow_worker_batch": Matches(
+        r"[1-9][0-9]*|[1-9][0-9]?%|100%", "how many workers are restarted at a time, such as 2 or 25%"
     ),
     "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,

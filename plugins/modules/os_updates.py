@@ -141,7 +141,7 @@ def main() -> None:
 
     def apt_get(*arguments: str) -> str:
         code, out, error = module.run_command(
-            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Update::Error-Mode=any", *arguments],
+            ["apt-get", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Update::Error-Mode=any", *arguments],
             environ_update={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
         )
         if code != 0:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
 
 DOCUMENTATION = r"""
 ---
@@ -25,6 +27,10 @@ description:
   - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before that,
     the next run sees no change and the unit goes on with old settings. This module compares what is on the machine
     instead, so a run that was broken off at any point is finished by running it again.
+  - >-
+    A wait that is not over after a few seconds is shown with its limit, and again every half minute: of a worker that
+    stops, with its running tasks. The action plugin asks the host anew each time, so a connection that is lost
+    meanwhile ends nothing.
 options:
   name:
     description:
@@ -66,6 +72,13 @@ options:
       - Without it, other instances are left alone.
     type: list
     elements: str
+  follow:
+    description: What was begun, and how far it is. Then nothing is begun. The action plugin sets it.
+    type: dict
+  seconds:
+    description: How long this look at the host may take. The action plugin sets it.
+    type: float
+    default: 5
 attributes:
   check_mode:
     support: full
@@ -97,11 +110,28 @@ held:
   type: bool
 """
 
-PROPERTIES = ("ActiveState", "NRestarts", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload", "FragmentPath")
+PROPERTIES = (
+    "ActiveState",
+    "FragmentPath",
+    "Job",
+    "MainPID",
+    "NRestarts",
+    "NeedDaemonReload",
+    "Result",
+    "StateChangeTimestamp",
+    "SubState",
+    "TimeoutStartUSec",
+    "TimeoutStopUSec",
+    "UnitFileState",
+)
 # Of a timer: the unit that it starts, which systemd keeps as it was read.
 STARTS = "Unit"
 # So often a unit may fall over while it is waited for: its database may be a moment later than itself.
 FALLS_ALLOWED = 2
+RUNNING = ("active", "reloading")
+# The units of a time span as systemd prints it.
+SPANS = {"w": 604_800, "d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 0.001, "us": 0.000_001}
+WORKER = "airflow-worker"
 
 
 def seconds_of(timestamp: str) -> float | None:
@@ -109,6 +139,14 @@ def seconds_of(timestamp: str) -> float | None:
     if not timestamp or timestamp == "n/a":
         return None
     return datetime.strptime(timestamp.removesuffix(" UTC") + " +0000", "%a %Y-%m-%d %H:%M:%S.%f %z").timestamp()
+
+
+def span_of(text: str) -> float | None:
+    """Return the seconds of what systemd prints as a time span, as ``1min 30s``; None for no limit."""
+    parts = re.findall(r"([0-9.]+)\s*([a-z]+)", text)
+    if not parts or any(unit not in SPANS for _, unit in parts):
+        return None
+    return sum(float(number) * SPANS[unit] for number, unit in parts)
 
 
 def newer_files(files: list[str], since: float | None) -> list[str]:
@@ -131,7 +169,7 @@ def plan(
         actions.append("enable")
     if held:
         return actions, []
-    if state["ActiveState"] not in ("active", "reloading", "activating"):
+    if state["ActiveState"] not in (*RUNNING, "activating"):
         return [*actions, "start"], []
     since = seconds_of(state["StateChangeTimestamp"])
     newer = newer_files([*files, state["FragmentPath"]], since)
@@ -178,7 +216,37 @@ def answers(url: str, ca_file: str | None = None) -> bool:
         return False
 
 
+def stage_of(state: dict[str, str], begun: bool, wants_health: bool) -> str:
+    """Return what a unit is waited for: to ``stop``, to ``start``, to be ``healthy``; "" for nothing, or ``failed``.
+
+    :param begun: whether a start or a restart was asked for.
+    """
+    # The job of a restart has two parts, and the first one ends when all processes have.
+    if state.get("Job"):
+        return "stop" if state["ActiveState"] == "deactivating" else "start"
+    if wants_health:
+        return "healthy"
+    return "failed" if begun and state["ActiveState"] not in RUNNING else ""
+
+
+def limit_of(state: dict[str, str], stage: str, health_timeout: int) -> float | None:
+    """Return the seconds that a stage may take; None for no limit."""
+    if stage == "healthy":
+        return float(health_timeout)
+    return span_of(state.get("TimeoutStopUSec" if stage == "stop" else "TimeoutStartUSec", ""))
+
+
+def running_tasks(name: str, state: dict[str, str]) -> tuple[int, float]:
+    """Return how many tasks the unit runs, and for how many seconds the oldest has run; nothing for other units."""
+    if name.removesuffix(".service") != WORKER:
+        return 0, 0.0
+    found = task_processes(int(state.get("MainPID") or 0), processes())
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return len(found), max((now - process.started for process in found), default=0.0)
+
+
 def main() -> None:
+    """Begin what is to do, or look how far it is."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -189,6 +257,8 @@ def main() -> None:
             "health_timeout": {"type": "int", "default": 120},
             "hold_file": {"type": "path"},
             "instances": {"type": "list", "elements": "str"},
+            "follow": {"type": "dict"},
+            "seconds": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
     )
@@ -204,18 +274,6 @@ def main() -> None:
             fail(f"systemctl {' '.join(arguments)} failed: {error.strip() or out.strip()}")
         return str(out)
 
-    def wait_until_healthy(url: str, seconds: int) -> None:
-        deadline = time.monotonic() + seconds
-        falls_before = int(show()["NRestarts"])
-        while not answers(url, module.params["health_ca_file"]):
-            state = show()
-            falls = int(state["NRestarts"]) - falls_before
-            if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
-                fail(f"{name} does not stay up ({falls} restarts); the end of its journal follows")
-            if time.monotonic() > deadline:
-                fail(f"{name} runs, but {url} did not answer 200 within {seconds} s; the end of its journal follows")
-            time.sleep(0.25)  # paces the asking; what is waited for is the answer
-
     def show() -> dict[str, str]:
         properties = (*PROPERTIES, STARTS)
         out = systemctl("show", "--timestamp=us+utc", *(f"--property={item}" for item in properties), name)
@@ -225,35 +283,83 @@ def main() -> None:
             shown["NeedDaemonReload"] = "yes" if stale == "yes" else shown["NeedDaemonReload"]
         return shown
 
-    state = show()
-    if state["NeedDaemonReload"] == "yes" and not module.check_mode:
-        systemctl("daemon-reload")
+    def begin() -> dict[str, Any]:
+        """Do what takes no time, and have systemd begin the rest."""
         state = show()
-    if not state["FragmentPath"] and not module.check_mode:
-        systemctl("daemon-reload")
-        state = show()
-        if not state["FragmentPath"]:
-            module.fail_json(msg=f"there is no unit {name} on this host")
-
-    held = bool(module.params["hold_file"]) and os.path.exists(module.params["hold_file"])
-    actions, newer = plan(state, module.params["files"], module.params["reload_files"], held)
-    unwanted = []
-    if module.params["instances"]:
-        listed = systemctl("list-units", "--all", "--plain", "--no-legend", f"{name.partition('@')[0]}@*.service")
-        unwanted = unwanted_instances(name, module.params["instances"], listed)
-    told = [*actions, *(f"disable {unit}" for unit in unwanted)]
-    result: dict[str, Any] = {"changed": bool(told), "actions": told, "newer": newer, "held": held}
-    if not module.check_mode:
-        if reads_drop_ins(actions, module.params["files"]):
+        if state["NeedDaemonReload"] == "yes" and not module.check_mode:
             systemctl("daemon-reload")
-        for action in actions:
-            systemctl(action, name)
-        if module.params["health_url"] and not held:
-            wait_until_healthy(module.params["health_url"], module.params["health_timeout"])
-        # Last: a wanted instance is healthy by now.
-        for unit in unwanted:
-            systemctl("disable", "--now", unit)
-    module.exit_json(**result)
+            state = show()
+        if not state["FragmentPath"] and not module.check_mode:
+            systemctl("daemon-reload")
+            state = show()
+            if not state["FragmentPath"]:
+                module.fail_json(msg=f"there is no unit {name} on this host")
+        held = bool(module.params["hold_file"]) and os.path.exists(module.params["hold_file"])
+        actions, newer = plan(state, module.params["files"], module.params["reload_files"], held)
+        unwanted = []
+        if module.params["instances"]:
+            listed = systemctl("list-units", "--all", "--plain", "--no-legend", f"{name.partition('@')[0]}@*.service")
+            unwanted = unwanted_instances(name, module.params["instances"], listed)
+        told = [*actions, *(f"disable {unit}" for unit in unwanted)]
+        if not module.check_mode:
+            if reads_drop_ins(actions, module.params["files"]):
+                systemctl("daemon-reload")
+            for action in actions:
+                systemctl(*(["--no-block"] if action in ("start", "restart") else []), action, name)
+        return {
+            "result": {"changed": bool(told), "actions": told, "newer": newer, "held": held},
+            "begun": bool({"start", "restart"} & set(actions)),
+            "unwanted": unwanted,
+            # Of the wait for the health URL, which goes on in the next look: seconds, and restarts before it.
+            "waited": 0.0,
+            "restarts": None,
+        }
+
+    def look(follow: dict[str, Any]) -> str:
+        """Return what is still waited for when the seconds of this look are over; "" when all is done."""
+        began = time.monotonic()
+        waited = float(follow["waited"])
+        asked: float | None = None
+        url = module.params["health_url"] if not follow["result"]["held"] else None
+        while True:
+            state = show()
+            stage = stage_of(state, bool(follow["begun"]), bool(url))
+            if stage == "failed":
+                fail(f"{name} does not run: it is {state['ActiveState']} ({state['SubState']}, {state['Result']})")
+            if stage == "healthy":
+                asked = asked or time.monotonic()
+                follow["restarts"] = int(state["NRestarts"]) if follow["restarts"] is None else follow["restarts"]
+                if answers(url or "", module.params["health_ca_file"]):
+                    return ""
+                falls = int(state["NRestarts"]) - int(follow["restarts"])
+                if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
+                    fail(f"{name} does not stay up ({falls} restarts); the end of its journal follows")
+                follow["waited"] = waited + time.monotonic() - asked
+                if follow["waited"] > module.params["health_timeout"]:
+                    seconds = module.params["health_timeout"]
+                    fail(
+                        f"{name} runs, but {url} did not answer 200 within {seconds} s; the end of its journal follows"
+                    )
+            elif not stage:
+                return ""
+            if time.monotonic() - began > module.params["seconds"]:
+                tasks, oldest = running_tasks(name, state) if stage == "stop" else (0, 0.0)
+                follow |= {
+                    "tasks": tasks,
+                    "oldest": oldest,
+                    "limit": limit_of(state, stage, module.params["health_timeout"]),
+                }
+                return stage
+            time.sleep(0.25)  # paces the asking; what is waited for is the unit
+
+    follow = module.params["follow"] or begin()
+    stage = "" if module.check_mode else look(follow)
+    if stage:
+        module.exit_json(**follow["result"], follow=follow | {"stage": stage})
+    # Last: a wanted instance is healthy by now.
+    for unit in [] if module.check_mode else follow["unwanted"]:
+        systemctl("disable", "--now", unit)
+    module.exit_json(**follow["result"])
 
 
 if __name__ == "__main__":

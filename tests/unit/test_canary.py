@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow_celery_cluster.canary import QUEUE, changes
-from ansible_collections.airflow_celery.cluster.plugins.modules.canary import problem
+from airflow_celery_cluster.canary_run import problem
 
+ROOT = Path(__file__).resolve().parents[2]
+# Where the first user is created.
+OWNERS = {"roles/airflow_database", "roles/airflow/vars", "roles/airflow/defaults", "roles/airflow/meta"}
 CLOSED, OPEN = {QUEUE}, {"default"}
 
 
@@ -51,3 +55,16 @@ def test_a_canary_comes_back_from_the_right_worker_with_the_right_release(
 ) -> None:
     found = problem(task, release, "w1", "3.3.2-b")
     assert (said in found) if said else found == ""
+
+
+def test_no_operation_logs_in_as_a_person() -> None:
+    """A person may change the password of the first user, or remove the user."""
+    paths = [path for folder in ("playbooks", "plugins", "roles") for path in (ROOT / folder).rglob("*.*")]
+    found = {
+        str(path.relative_to(ROOT))
+        for path in [*paths, ROOT / "site.yml"]
+        if path.suffix in (".yml", ".py", ".j2") and "airflow_admin_" in path.read_text()
+    }
+    tables = {"plugins/module_utils/inventory_rules.py", "plugins/module_utils/secret_values.py"}
+    assert {name for name in found - tables if not name.startswith(tuple(OWNERS))} == set()
+    assert found >= tables

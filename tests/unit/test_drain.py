@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow_celery_cluster import worker_queues
 from ansible_collections.airflow_celery.cluster.plugins.filter.workers import chosen_workers, orphaned_queues
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import worker_processes
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.drain import Progress, is_over, pace
 from ansible_collections.airflow_celery.cluster.plugins.modules import worker_tasks
 
@@ -33,7 +34,7 @@ def worker() -> Iterator[int]:
     """A process with two supervisors, each with a task and with a child that is none."""
     process = subprocess.Popen([sys.executable, "-c", WORKER], start_new_session=True)
     yield process.pid
-    table = {one.pid: one for one in worker_tasks.processes()}
+    table = {one.pid: one for one in worker_processes.processes()}
     family = {process.pid}
     for _ in range(3):
         family |= {pid for pid, one in table.items() if one.parent in family}
@@ -44,9 +45,9 @@ def worker() -> Iterator[int]:
 
 def test_tasks_are_the_group_leaders_below_the_pool(worker: int) -> None:
     deadline = time.monotonic() + 30
-    found: list[worker_tasks.Process] = []
+    found: list[worker_processes.Process] = []
     while len(found) < 2 and time.monotonic() < deadline:
-        found = worker_tasks.task_processes(worker, worker_tasks.processes())
+        found = worker_processes.task_processes(worker, worker_processes.processes())
         time.sleep(0.05)  # paces the looking
     assert len(found) == 2
     assert all(one.group == one.pid for one in found)
@@ -55,7 +56,7 @@ def test_tasks_are_the_group_leaders_below_the_pool(worker: int) -> None:
 
 
 def test_a_worker_that_is_not_there_has_no_tasks() -> None:
-    assert worker_tasks.task_processes(0, worker_tasks.processes()) == []
+    assert worker_processes.task_processes(0, worker_processes.processes()) == []
 
 
 @pytest.mark.parametrize(

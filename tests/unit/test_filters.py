@@ -46,6 +46,46 @@ def test_the_slots_that_are_left_hold_for_whichever_batch_is_away(batch: int | s
     assert cluster.slots_without_batch("abc", hostvars, 16, batch) == left
 
 
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [
+        (1, [1] * 7),
+        ("2", [2, 2, 2, 1]),
+        (9, [6, 1]),
+        ("100%", [7]),
+        ("50%", [3, 3, 1]),
+        ("", [3, 3, 1]),
+        ("1%", [1] * 7),
+    ],
+)
+def test_no_batch_takes_all_workers_of_a_queue(batch: int | str, sizes: list[int]) -> None:
+    """Pool a-d, pool e-f, and g, which takes from the queues of both, and alone from one of its own."""
+    pools = {"abcd": ["default"], "ef": ["gpu"], "g": ["default", "gpu", "own"]}
+    queues = {name: own for names, own in pools.items() for name in names}
+    hostvars = {name: {"airflow_worker_queues": own} for name, own in queues.items()}
+    batches = cluster.worker_batches("abcdefg", "abcdefg", hostvars, batch)
+    assert [len(one) for one in batches] == sizes
+    assert sorted(name for one in batches for name in one) == list("abcdefg")
+    if batch != "100%":
+        assert all(
+            {name for name in "abcdefg" if queue in queues[name]} - {*one}
+            for one in batches
+            for queue in ("default", "gpu")
+        )
+
+
+def test_the_batches_of_some_workers_count_all_workers_of_their_queues() -> None:
+    hostvars: dict[str, dict[str, object]] = {name: {} for name in "abcd"} | {"a": {"airflow_worker_batch": "75%"}}
+    assert cluster.worker_batches("cd", "abcd", hostvars) == [["c", "d"]]
+    assert cluster.worker_batches("cd", "cd", hostvars) == [["c"], ["d"]]
+    assert cluster.worker_batches([], "abcd", hostvars) == []
+
+
+def test_the_default_of_the_plays_is_that_of_the_role() -> None:
+    defaults = yaml.safe_load((PROJECT / "roles/airflow_worker/defaults/main.yml").read_text())
+    assert defaults["airflow_worker_batch"] == cluster.WORKER_BATCH
+
+
 def test_api_servers_on_loopback_and_elsewhere() -> None:
     assert [server["address"] for server in cluster.api_servers("b", HOSTVARS, 8081, 2, True)] == [
         "127.0.0.1:8081",

@@ -211,6 +211,7 @@ def test_a_wrong_choice_is_told_the_choices_and_the_nearest() -> None:
 VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_worker_log_port", [1024, 65535, "8793"], [0, 1023, 65536, -1]),
     ("haproxy_port", [80, 443], [0, 65536]),
+    ("airflow_worker_batch", ["1", "20", "5%", "50%", "100%"], ["0", "0%", "101%", "half", "1.5"]),
     ("airflow_worker_concurrency", [1, 64], [0, -4]),
     ("airflow_worker_queues", [["default", "gpu-1"]], [[], [""], ["a b"], ["a,b"]]),
     ("airflow_user", ["airflow"], ["root", "Air Flow", ""]),

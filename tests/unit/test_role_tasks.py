@@ -122,3 +122,14 @@ def test_no_command_line_holds_a_value_that_a_user_supplies() -> None:
         if (arguments := module_of(task, modules))
         and set(re.findall(r"\w+", one_option.sub("", str(arguments)))) & names
     ] == []
+
+
+def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> None:
+    """The module apt updates its lists, and so needs a mirror, before it looks at what is installed."""
+    # The updates of patch.yml come from a mirror. The controller's script has looked at what is missing.
+    apart = {"roles/local_machines/tasks/controller.yml", "playbooks/patch.yml"}
+    found = {
+        str(path.relative_to(ROOT)): task for path, task in ALL_TASKS if module_of(task, ("apt", "package", "apt_key"))
+    }
+    assert set(found) - apart == {"roles/airflow/tasks/packages.yml"}
+    assert all(module_of(task, ("apt",))["lock_timeout"] == 600 and "when" in task for task in found.values())  # type: ignore[index]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.unit_progress import UnitProgress
 from ansible_collections.airflow_celery.cluster.plugins.modules import unit
 
 STARTED = "Sun 2026-11-22 20:49:14.500000 UTC"
@@ -105,3 +106,62 @@ def test_drop_ins_are_read_before_a_start() -> None:
     assert unit.reads_drop_ins(["restart"], ["/etc/redis/redis.conf", drop_in])
     assert not unit.reads_drop_ins(["restart"], ["/etc/redis/redis.conf"])
     assert not unit.reads_drop_ins(["enable"], [drop_in])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h", 3600), ("1min 30s", 90), ("1h 1min 500ms", 3660.5), ("infinity", None), ("", None), ("2w 1d", 15 * 86_400)],
+)
+def test_a_time_span_of_systemd_is_read(text: str, seconds: float | None) -> None:
+    assert unit.span_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("changes", "begun", "wants_health", "stage"),
+    [
+        ({"ActiveState": "deactivating", "Job": "17"}, True, True, "stop"),
+        ({"ActiveState": "activating", "Job": "17"}, True, False, "start"),
+        ({"ActiveState": "active"}, True, True, "healthy"),
+        # Its restarts are counted while it is not healthy.
+        ({"ActiveState": "activating"}, True, True, "healthy"),
+        ({"ActiveState": "failed"}, True, False, "failed"),
+        ({"ActiveState": "active"}, True, False, ""),
+        # Nothing was asked of it: it is drained, or a reload was enough.
+        ({"ActiveState": "inactive"}, False, False, ""),
+    ],
+)
+def test_what_a_unit_is_waited_for(changes: dict[str, str], begun: bool, wants_health: bool, stage: str) -> None:
+    assert unit.stage_of(state(**changes), begun, wants_health) == stage
+
+
+def test_each_stage_has_its_own_limit() -> None:
+    limits = state(TimeoutStopUSec="1h", TimeoutStartUSec="15min")
+    assert [unit.limit_of(limits, stage, 120) for stage in ("stop", "start", "healthy")] == [3600, 900, 120]
+    assert unit.limit_of(state(TimeoutStopUSec="infinity"), "stop", 120) is None
+
+
+def test_a_wait_shows_what_changes_and_its_limit() -> None:
+    def seen(stage: str, tasks: int = 0, limit: float | None = 3600) -> dict[str, object]:
+        return {"stage": stage, "tasks": tasks, "oldest": 59.6, "limit": limit}
+
+    progress = UnitProgress("worker1", "airflow-worker")
+    told = [
+        progress.line(seen("stop", 2), 100),
+        progress.line(seen("stop", 2), 110),
+        progress.line(seen("stop", 1), 120),
+        progress.line(seen("stop", 1), 150),
+        progress.lost("timed out", 151),
+        progress.line(seen("stop"), 160),
+        progress.line(seen("start", limit=900), 170),
+        progress.line(seen("healthy", limit=None), 180),
+    ]
+    assert told == [
+        "worker1: airflow-worker stops: 2 tasks run, the oldest for 60 s, 3600 s left",
+        "",
+        "worker1: airflow-worker stops: 1 task runs, the oldest for 60 s, 3580 s left",
+        "worker1: airflow-worker stops: 1 task runs, the oldest for 60 s, 3550 s left",
+        "worker1: airflow-worker: no connection, trying again: timed out",
+        "worker1: airflow-worker stops, 3540 s left",
+        "worker1: airflow-worker starts, 900 s left",
+        "worker1: airflow-worker is not healthy yet, without a limit",
+    ]
