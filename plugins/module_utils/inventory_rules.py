@@ -296,6 +296,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"db\+postgresql(?:\+psycopg2)?://\S+", "a URL such as db+postgresql+psycopg2://user:password@host:5432/results"
     ),
     "airflow_runtime_build_packages": _DEBIAN_PACKAGES,
+    "airflow_runtime_extra_index_urls": Matches(_HTTP, "http(s) URLs", empty=True),
     "airflow_runtime_index_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_runtime_keep_releases": Between(1, 1000),
     "airflow_runtime_packages": _DEBIAN_PACKAGES,

@@ -17,6 +17,7 @@ FREE_FORM = {
     "airflow_config",
     "airflow_dags_git_url",
     "airflow_process_config",
+    "airflow_runtime_extra_index_urls",
     "airflow_runtime_extra_requirements",
     "airflow_runtime_index_url",
     "airflow_runtime_lock",
