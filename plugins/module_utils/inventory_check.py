@@ -44,7 +44,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
     nearest,
     show,
 )
-from packaging.requirements import InvalidRequirement, Requirement
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import requirements
 from packaging.version import InvalidVersion, Version
 
 SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
@@ -333,7 +333,7 @@ def value_problem(name: str, value: Any) -> str | None:
     if name == "airflow_version":
         return version_problem(value)
     if name in ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements"):
-        return requirements_problem(value)
+        return next(filter(None, (requirements.problem(str(text)) for text in value)), None)
     if name == "airflow_worker_autoscale":
         return autoscale_problem(value)
     if name == "airflow_worker_environment":
@@ -354,18 +354,6 @@ def version_problem(value: Any) -> str | None:
         return f"a version number: {rules.AIRFLOW_RANGE}"
     # 3.3.0 to 3.3.x; a pre-release of 3.4 has release (3, 4, 0) and is out.
     return None if rules.AIRFLOW_FROM <= (*release, 0)[:2] < rules.AIRFLOW_BEFORE else rules.AIRFLOW_RANGE
-
-
-def requirements_problem(values: Sequence[Any]) -> str | None:
-    """Return what is expected of requirements that pip would not understand."""
-    for text in values:
-        try:
-            requirement = Requirement(str(text))
-        except InvalidRequirement:
-            return f"pip requirements such as apache-airflow-providers-http>=5, which {str(text)!r} is not"
-        if requirement.name.lower().replace("_", "-") == "apache-airflow" and requirement.specifier:
-            return "no version of apache-airflow here: that is airflow_version"
-    return None
 
 
 def autoscale_problem(value: Sequence[Any]) -> str | None:

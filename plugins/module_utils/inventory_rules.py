@@ -256,6 +256,11 @@ _SOURCES = Matches(rf"(?:{_HOST})(?:/[0-9]{{1,3}})?", "IP addresses, networks su
 _CALENDAR = Matches(
     r"[A-Za-z0-9*][A-Za-z0-9*.,:/~ _-]*", "a time as systemd's OnCalendar has it, such as Sun *-*-* 02:30:00"
 )
+_DEBIAN_PACKAGES = Matches(
+    r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+:~*-]+)?",
+    "names of Debian packages, such as libmariadb3 or libmariadb3=1:10.11.6-0+deb12u1",
+    empty=True,
+)
 _HTTP = r"https?://[^\s/]+\S*"
 # Scheme, host and port.
 _ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -314,8 +319,11 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_result_backend": Matches(
         r"db\+postgresql(?:\+psycopg2)?://\S+", "a URL such as db+postgresql+psycopg2://user:password@host:5432/results"
     ),
+    "airflow_runtime_build_packages": _DEBIAN_PACKAGES,
+    "airflow_runtime_extra_index_urls": Matches(_HTTP, "http(s) URLs", empty=True),
     "airflow_runtime_index_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_runtime_keep_releases": Between(1, 1000),
+    "airflow_runtime_packages": _DEBIAN_PACKAGES,
     "airflow_runtime_proxy_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_scheduler_health_port": _PORT,
     "airflow_scheduler_stop_timeout": _SECONDS,
@@ -334,6 +342,7 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_worker_batch": Matches(
         r"[1-9][0-9]*|[1-9][0-9]?%|100%", "how many workers are restarted at a time, such as 2 or 25%"
     ),
+    "airflow_worker_build_packages": _DEBIAN_PACKAGES,
     "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,
     "airflow_worker_log_port": _PORT,
@@ -342,6 +351,7 @@ RULES: Mapping[str, Between | Matches] = {
         "a share of the memory such as 90%, a size such as 6G, or infinity",
     ),
     "airflow_worker_min_free_mb": Between(1, 1_000_000, "(MiB)"),
+    "airflow_worker_packages": _DEBIAN_PACKAGES,
     "airflow_worker_queues": Matches(r"[A-Za-z0-9_.-]+", "names of queues: letters, digits, _ . and -"),
     "airflow_worker_start_timeout": _SECONDS,
     "airflow_worker_stop_timeout": _SECONDS,

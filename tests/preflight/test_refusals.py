@@ -249,6 +249,18 @@ ROWS = [
         everywhere(airflow_runtime_extra_requirements=["--pre"]),
         ("airflow_runtime_extra_requirements = ['--pre']", "pip requirements"),
     ),
+    Row(
+        "values",
+        "requirement from a branch",
+        on("worker1", airflow_worker_extra_requirements=["acme @ git+https://git.example.org/acme.git@main"]),
+        ("host worker1: airflow_worker_extra_requirements", "@COMMIT", "may be something else tomorrow"),
+    ),
+    Row(
+        "values",
+        "Debian package",
+        everywhere(airflow_runtime_packages=["libmariadb3 libldap2"]),
+        ("airflow_runtime_packages = ['libmariadb3 libldap2']", "names of Debian packages"),
+    ),
     # Addresses and ports
     Row(
         "network",

@@ -61,8 +61,12 @@ def build(tmp_path: Path) -> Path:
     starter = f'#!/bin/sh\nexec {UV} "$@"\n'
     (build / "uv.txt").write_text(make_wheel(wheels, "uvstarter", {"uvstarter-1.data/scripts/uv": starter}))
     (build / "requirements.txt").write_text(make_wheel(wheels, "harmless", {"harmless.py": "answer = 42\n"}))
-    settings = {"release": "r1", "release_dir": str(tmp_path / "releases" / "r1"), "airflow_version": "3"}
-    settings |= {"platform": "here", "index_url": "", "proxy_url": ""}
+    settings: dict[str, Any] = {
+        "release": "r1",
+        "release_dir": str(tmp_path / "releases" / "r1"),
+        "airflow_version": "3",
+    }
+    settings |= {"platform": "here", "index_url": "", "extra_index_urls": [], "proxy_url": ""}
     (build / "settings.json").write_text(json.dumps(settings))
     return build
 
@@ -89,7 +93,11 @@ def test_files_with_the_locked_hashes_are_installed(build: Path) -> None:
     """Without this the tests below would say nothing: here the build comes as far as the missing Airflow."""
     done = run(build)
     assert "No module named 'flower'" in done.stderr
-    assert list(build.parent.glob("releases/r1/lib/python3*/site-packages/harmless.py"))
+
+
+def test_a_failed_build_leaves_no_release(build: Path) -> None:
+    assert run(build).returncode != 0
+    assert list(build.parent.glob("releases/*")) == []
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,7 @@ def test_a_file_with_another_hash_stops_the_build(build: Path, lock: str, compla
     assert done.returncode != 0
     assert complaint in done.stderr
     assert result_of(build) == []
-    assert not list(build.parent.glob("releases/r1/lib/python3*/site-packages/evil.py"))
+    assert "No module named 'flower'" not in done.stderr  # it stops before anything of it could run
 
 
 @pytest.mark.parametrize("lock", ["uv.txt", "requirements.txt"])
@@ -140,5 +148,86 @@ def test_the_sbom_has_the_locks_hashes_by_name_and_version(build_runtime: Module
     assert locked["purl"] == "pkg:pypi/a-b-c@1.0"
     assert "hashes" not in ours
     assert "purl" not in ours
+    assert build_runtime.accepted_hashes(f"a[b] @ https://h/a-1.whl ; x \\\n    --hash=sha256:{one}\n") == {
+        ("a", ""): [one]
+    }
     runtime = sbom["metadata"]["component"]["bom-ref"]
     assert sbom["dependencies"] == [{"ref": runtime, "dependsOn": ["A.b.c==1.0", "ours==0"]}]
+
+
+# A package whose build needs no other one.
+BACKEND = """
+import zipfile
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name = "fromgit-1-py3-none-any.whl"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as wheel:
+        wheel.writestr("fromgit.py", "answer = 44")
+        wheel.writestr("fromgit-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: fromgit\\nVersion: 1\\n")
+        tag = "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr("fromgit-1.dist-info/WHEEL", tag)
+        wheel.writestr("fromgit-1.dist-info/RECORD", "fromgit.py,,\\n")
+    return name
+"""
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "fromgit"
+version = "1"
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> str:
+    """The URL of a package in git, with its commit."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "backend.py").write_text(BACKEND)
+    (root / "pyproject.toml").write_text(PROJECT)
+    git = ("git", "-C", str(root), "-c", "user.name=test", "-c", "user.email=test@example.org")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=first"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    return f"git+file://{root}@{commit}"
+
+
+def test_a_package_of_the_controller_and_one_of_a_commit_are_installed(build: Path, repository: str) -> None:
+    files = build / "files"
+    files.mkdir()
+    digest = make_wheel(files, "inhouse", {"inhouse.py": "answer = 43\n"}).split(" ", 1)[1]
+    lock = build / "requirements.txt"
+    lock.write_text(
+        lock.read_text()
+        # Where the file was on the controller.
+        + f"inhouse @ file:///nowhere/wheels/inhouse-1-py3-none-any.whl \\\n    {digest}"
+        + f"fromgit @ {repository}\n"
+    )
+    # The build imports what it has installed.
+    (build / "airflow_celery_cluster" / "__init__.py").write_text("")
+    (build / "airflow_celery_cluster" / "dag_bundle.py").write_text(
+        "import harmless, inhouse, fromgit\nraise SystemExit('all of them are there')\n"
+    )
+    stubs = {"flower/__init__.py": "", "flower/app.py": "", "psycopg2.py": ""}
+    lock.write_text(lock.read_text() + make_wheel(build / "wheels", "stubs", stubs))
+    assert "all of them are there" in run(build).stderr
+
+
+def test_a_changed_package_of_the_controller_stops_the_build(build: Path) -> None:
+    files = build / "files"
+    files.mkdir()
+    digest = make_wheel(files, "inhouse", {"inhouse.py": "answer = 43\n"}).split(" ", 1)[1]
+    make_wheel(files, "inhouse", {"inhouse.py": "answer = 66\n"})
+    with (build / "requirements.txt").open("a") as lock:
+        lock.write(f"inhouse @ file:///nowhere/inhouse-1-py3-none-any.whl \\\n    {digest}")
+    done = run(build)
+    assert "Hash mismatch for `inhouse @ file://" in done.stderr
+
+
+def test_no_login_of_an_index_is_told(build_runtime: ModuleType) -> None:
+    text = "failed: https://user:s3cret@index.example.org/simple/x, git+https://t0ken@h/p"
+    assert build_runtime.without_logins(text) == (
+        "failed: https://(hidden)@index.example.org/simple/x, git+https://(hidden)@h/p"
+    )

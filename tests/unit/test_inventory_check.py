@@ -248,6 +248,14 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("postgres_results_max_mb", [64, 512, 1023], [0, 63, 1024]),
     ("redis_bind", [["0.0.0.0"], ["127.0.0.1", "-::1"], ["*"]], [[], ["everywhere"]]),
     ("airflow_runtime_extra_requirements", [[], ["a>=1", "b[c]"]], [["--pre"], ["a b"], ["apache-airflow==3.3.1"]]),
+    *(
+        (
+            f"airflow_{name}_packages",
+            [[], ["libmariadb3", "g++", "libssl3:amd64=3.0~1-2"]],
+            [["a b"], ["./a.deb"], ["-y"]],
+        )
+        for name in ("runtime", "runtime_build", "worker", "worker_build")
+    ),
     (
         "backup_repository",
         ["/var/lib/pgbackrest", "/srv/nfs/airflow"],

@@ -17,6 +17,7 @@ FREE_FORM = {
     "airflow_config",
     "airflow_dags_git_url",
     "airflow_process_config",
+    "airflow_runtime_extra_index_urls",
     "airflow_runtime_extra_requirements",
     "airflow_runtime_index_url",
     "airflow_runtime_lock",
@@ -127,9 +128,16 @@ def test_no_command_line_holds_a_value_that_a_user_supplies() -> None:
 def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> None:
     """The module apt updates its lists, and so needs a mirror, before it looks at what is installed."""
     # The updates of patch.yml come from a mirror. The controller's script has looked at what is missing.
-    apart = {"roles/local_machines/tasks/controller.yml", "playbooks/patch.yml"}
+    # Packages of a build are installed for a build only, and removed after it.
+    apart = {
+        "roles/airflow_runtime/tasks/build_packages.yml",
+        "roles/airflow_runtime/tasks/remove_build_packages.yml",
+        "roles/local_machines/tasks/controller.yml",
+        "playbooks/patch.yml",
+    }
     found = {
         str(path.relative_to(ROOT)): task for path, task in ALL_TASKS if module_of(task, ("apt", "package", "apt_key"))
     }
     assert set(found) - apart == {"roles/airflow/tasks/packages.yml"}
-    assert all(module_of(task, ("apt",))["lock_timeout"] == 600 and "when" in task for task in found.values())  # type: ignore[index]
+    assert all(module_of(task, ("apt",))["lock_timeout"] == 600 for task in found.values())  # type: ignore[index]
+    assert "when" in found["roles/airflow/tasks/packages.yml"]

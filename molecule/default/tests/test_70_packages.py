@@ -1,0 +1,92 @@
+"""Debian packages and Python packages of the hosts: the same on all hosts of a pool, and nothing left of a build."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster_inventory import Cluster
+from conftest import Play, restarted
+from testinfra.host import Host
+
+Connect = Callable[[str], Host]
+Starts = Callable[..., dict[str, str]]
+
+
+def extra(**variables: object) -> tuple[str, str]:
+    """Return the option that gives variables to ansible-playbook."""
+    return "--extra-vars", json.dumps(variables)
+
+
+def debian_packages(host: Host) -> set[str]:
+    """Return the installed Debian packages with their versions."""
+    shown = host.check_output("dpkg-query --show --showformat='${db:Status-Abbrev}${binary:Package}=${Version}\n'")
+    return {line.split()[1] for line in shown.splitlines() if line.startswith("ii")}
+
+
+def test_the_workers_have_the_same_debian_packages(cluster: Cluster, connect: Connect) -> None:
+    """One of them has built the runtime: what that needed must not decide what tasks can do there."""
+    first, *others = cluster.workers
+    expected = debian_packages(connect(first))
+    assert others
+    for worker in others:
+        found = debian_packages(connect(worker))
+        assert found == expected, f"{worker}: {sorted(found ^ expected)}"
+
+
+def test_a_task_can_make_a_virtual_environment_on_every_worker(worker: str, connect: Connect) -> None:
+    """With the worker's own user and interpreter, as Airflow's virtualenv operators do."""
+    environment = "/tmp/test-venv"
+    connect(worker).check_output(
+        f"runuser -u airflow-worker -- /opt/airflow/current/bin/python -m venv --clear {environment}"
+        f" && {environment}/bin/pip --version && rm -rf {environment}"
+    )
+
+
+# mysqlclient has no wheel: it needs a compiler and header files to be built, and a library to be imported.
+MYSQL = {"airflow_runtime_extra_requirements": ["bokeh_sampledata", "mysqlclient"]}
+MYSQL_BUILD = ["build-essential", "default-libmysqlclient-dev", "pkg-config", "python3-dev"]
+
+
+def left(cluster: Cluster, connect: Connect) -> dict[str, set[str]]:
+    """Return what a build may leave on each host: packages and files."""
+    found = {}
+    for host in cluster.groups["airflow"]:
+        shown = connect(host).check_output("find /opt/airflow -maxdepth 2 -path '/opt/airflow/dags/*' -prune -o -print")
+        found[host] = debian_packages(connect(host)) | set(shown.splitlines())
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.same_everywhere
+def test_a_failed_build_leaves_nothing_and_is_reported_once(
+    cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
+) -> None:
+    before, units = left(cluster, connect), starts()
+    # Its header files are there, and no compiler.
+    build_packages = ["default-libmysqlclient-dev", "pkg-config"]
+    recap = play(*extra(**MYSQL, airflow_runtime_build_packages=build_packages, airflow_runtime_lock_dir=str(tmp_path)))
+    assert recap.status != 0
+    assert "mysqlclient" in recap.output
+    assert recap.count("failed") == 1, recap.output[-3000:]
+    assert left(cluster, connect) == before
+    assert list(tmp_path.iterdir()) == []
+    assert restarted(units, starts()) == set()
+
+
+@pytest.mark.long
+@pytest.mark.same_everywhere
+def test_packages_of_build_and_run_time(cluster: Cluster, play: Play, connect: Connect) -> None:
+    before = {host: debian_packages(connect(host)) for host in cluster.groups["airflow"]}
+    play(
+        *extra(**MYSQL, airflow_runtime_build_packages=MYSQL_BUILD, airflow_runtime_packages=["libmariadb3"])
+    ).must_succeed()
+    for host in cluster.groups["airflow"]:
+        connect(host).check_output("/opt/airflow/current/bin/python -c 'import MySQLdb'")
+        added = {re.split("[:=]", package)[0] for package in debian_packages(connect(host)) - before[host]}
+        assert "libmariadb3" in added
+        assert added & {"gcc", "make", "libmariadb-dev", *MYSQL_BUILD} == set()
+    play().must_succeed()
