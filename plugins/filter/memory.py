@@ -25,6 +25,7 @@ def memory_plan(
         )
     found = memory.host_plan(host, total, groups, value)
     result: dict[str, Any] = {"total": total, "system": found.system, **found.parts}
+    result["processes"] = memory.process_limits(found.parts.get("airflow", 0), memory.load_of(host, groups, value))
     if "postgres" in found.parts:
         counts = memory.connections(groups, value)
         result["postgres_clusters"] = {

@@ -86,6 +86,7 @@ SAME_EVERYWHERE = (
     "airflow_default_task_retry_delay",
     "airflow_dags_source",
     "airflow_worker_batch",
+    "airflow_dag_bundles",
     "airflow_api_server_first_port",
     "airflow_api_server_instances",
     "airflow_execution_api_first_port",
@@ -445,6 +446,10 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "scheduler.enable_health_check": ("True, with which site.yml waits for the scheduler", "remove it"),
     "scheduler.scheduler_health_check_server_host": ("127.0.0.1, where site.yml waits for the scheduler", "remove it"),
+    "dag_processor.dag_bundle_config_list": (
+        "the bundles of the cluster, without which upgrades could not try a worker",
+        "put your bundles into airflow_dag_bundles",
+    ),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }
 # The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.

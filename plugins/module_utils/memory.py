@@ -33,6 +33,9 @@ AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_triggerer": 200,
     "flower": 50,
 }
+# What a process may have in any case, as a multiple of its least; these two load the DAGs and what the DAGs import.
+PROCESS_MARGIN = 1.25
+PROCESS_MARGINS: Mapping[str, float] = {"dag-processor": 2, "triggerer": 2}
 # A worker, only where it shares its host with the control plane; each slot may be a task.
 WORKER = 300
 WORKER_SLOT = 60
@@ -52,6 +55,7 @@ class Load:
     :param groups: the host's inventory groups.
     :param api_server_processes: API server processes of this host.
     :param execution_api_processes: Execution API processes of this host.
+    :param api_server_workers: API server processes of each unit.
     :param slots: task slots of the worker on this host.
     :param connections: connections that the clients of each PostgreSQL cluster hold at most.
     """
@@ -59,6 +63,7 @@ class Load:
     groups: frozenset[str] = frozenset()
     api_server_processes: int = 1
     execution_api_processes: int = 2
+    api_server_workers: int = 1
     slots: int = 0
     connections: Mapping[str, int] = field(default_factory=lambda: {"main": 150, "results": 50})
 
@@ -83,6 +88,17 @@ class Load:
         # A worker alone on its host has its own limit, a share of the whole.
         if "airflow_worker" in self.groups and found:
             found["worker"] = WORKER + WORKER_SLOT * self.slots
+        return found
+
+    def processes(self) -> dict[str, int]:
+        """Return the least of each unit of the control plane on this host, by name of the Airflow process."""
+        found = {
+            group.removeprefix("airflow_").replace("_", "-"): need
+            for group, need in AIRFLOW_PROCESS.items()
+            if group in self.groups
+        }
+        if "airflow_api_server" in self.groups:
+            found |= {"api-server": API_SERVER * self.api_server_workers, "execution-api": EXECUTION_API}
         return found
 
 
@@ -140,6 +156,21 @@ def plan(total: int, load: Load, explicit: Mapping[str, int] | None = None) -> P
         rest, weights = left - sum(free.values()), sum(WEIGHTS[part] for part in free)
         parts = {part: size + rest * WEIGHTS[part] // weights for part, size in free.items()}
     return Plan(total, system, {**fixed, **parts}, needed)
+
+
+def process_limits(memory: int, load: Load) -> dict[str, int]:
+    """Return the limit of each unit of the control plane: what the others leave if each has its least.
+
+    So one that grows is restarted before it takes memory from the others. Where memory is scarce the limits may add up
+    to more than there is: each unit may have a margin that the others do not need at the same time.
+
+    :param memory: limit of the whole control plane on this host.
+    """
+    spare = max(0, memory - load.least().get("airflow", 0))
+    return {
+        name: max(least + spare, int(least * PROCESS_MARGINS.get(name, PROCESS_MARGIN)))
+        for name, least in load.processes().items()
+    }
 
 
 def step_up(count: float) -> int:
@@ -277,6 +308,7 @@ def load_of(host: str, groups: Groups, value: Value) -> Load:
         groups=own,
         api_server_processes=servers,
         execution_api_processes=execution,
+        api_server_workers=int(value(host, "airflow_api_server_workers")),
         slots=(
             worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale"))
             if "airflow_worker" in own

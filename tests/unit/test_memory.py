@@ -238,3 +238,37 @@ def test_the_arithmetic_knows_the_roles_defaults() -> None:
     for name, value in memory.DEFAULTS.items():
         assert name in defaults
         assert defaults[name] == value or "{{" in defaults[name], name
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset[str]) -> None:
+    for size in SIZES:
+        plan, here = memory.plan(size, load(layout)), load(layout)
+        limits, least = memory.process_limits(plan.parts.get("airflow", 0), here), here.processes()
+        assert limits.keys() == least.keys()
+        assert bool(limits) == here.has_control
+        for name, limit in limits.items():
+            margin = int(least[name] * memory.PROCESS_MARGINS.get(name, memory.PROCESS_MARGIN))
+            assert limit >= margin
+            # Each unit of the Execution API is one of two.
+            if limit > margin:
+                assert limit + here.least()["airflow"] - least[name] == plan.parts["airflow"]
+
+
+def test_the_limits_of_the_processes_of_a_small_control_node() -> None:
+    here = load(ALL)
+    limits = memory.process_limits(memory.plan(2048, here).parts["airflow"], here)
+    assert limits["scheduler"] < memory.plan(2048, here).parts["airflow"] // 2
+    assert limits == {
+        "scheduler": 300,
+        "dag-processor": 360,
+        "triggerer": 400,
+        "flower": 109,
+        "api-server": 300,
+        "execution-api": 264,
+    }
+
+
+def test_an_api_server_with_several_processes_has_room_for_all() -> None:
+    here = memory.Load(groups=ALL, api_server_processes=4, api_server_workers=4)
+    assert here.processes()["api-server"] == 4 * memory.API_SERVER

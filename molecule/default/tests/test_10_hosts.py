@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 
 import pytest
-from airflow_client import AirflowClient, http
+from airflow_client import AirflowClient, http, wait_for
 from cluster_inventory import Cluster
 from conftest import PROJECT
 from testinfra.host import Host
@@ -328,6 +328,32 @@ def test_redis_lets_nobody_do_more_than_they_need(cluster: Cluster, connect: Con
     assert host.check_output(redis_cli("flower", "llen default")).isdigit()
 
 
+def test_the_journal_has_failed_requests_and_no_routine_ones(cluster: Cluster, connect: Connect) -> None:
+    api = connect(cluster.first("airflow_api_server"))
+    units = "--unit='airflow-execution-api@*' --unit='airflow-api-server@*' --unit=airflow-flower"
+    # HAProxy checks each of them every one or two seconds.
+    assert api.run(f"journalctl --no-pager --grep='request finished' {units}").stdout.count("http.access") == 0
+    assert api.check_output(f"journalctl --no-pager --lines=1 {units}")
+    front = connect(cluster.first("haproxy"))
+    path = "/execution/no-such-path"
+    program = (
+        "import http.client, ssl; connection = http.client.HTTPSConnection('127.0.0.1', 9443, "
+        "context=ssl._create_unverified_context(), timeout=10); "
+        f"connection.request('GET', '{path}'); print(connection.getresponse().status)"
+    )
+    assert front.check_output(f'python3 -c "{program}"') == "404"
+    wait_for(
+        lambda: front.run(f"journalctl --no-pager --identifier=haproxy --grep={path}").succeeded,
+        what="the failed request in HAProxy's log",
+        seconds=30,
+    )
+    assert not front.run("journalctl --no-pager --identifier=haproxy --grep='execution_api/.* 204 '").succeeded
+    for name, port in (("main", 5432), ("results", 5433)):
+        log = connect(cluster.first("postgres")).check_output(f"cat /var/log/postgresql/*-{name}.log")
+        assert "listening on" in log, port
+        assert "connection authorized" not in log
+
+
 def as_kb(setting: str) -> int:
     """Return a size as PostgreSQL shows it in kB."""
     number, unit = re.fullmatch(r"(\d+)(kB|MB|GB)", setting).groups()  # type: ignore[union-attr]
@@ -351,6 +377,13 @@ def test_the_limits_of_a_host_fit_into_its_memory(cluster: Cluster, connect: Con
     if control:
         assert {shown[unit]["Slice"] for unit in control} == {"airflow.slice"}
         limits["airflow.slice"] = limit_of(properties(host, "airflow.slice"))
+        # One that grows is restarted alone: the others have room for what they need at least.
+        for unit in control:
+            assert 50 <= limit_of(shown[unit]) < limits["airflow.slice"] // 2, unit
+            assert shown[unit]["OOMPolicy"] == "continue", unit
+            assert shown[unit]["NeedDaemonReload"] == "no", unit
+            first = unit == "airflow-scheduler" or unit.startswith("airflow-execution-api@")
+            assert int(shown[unit]["OOMScoreAdjust"]) == (0 if first else 200), unit
         # What the machines of the tests are said to have.
         assert sum(limits.values()) <= 2048
     assert all(limit >= 64 for limit in limits.values()), limits

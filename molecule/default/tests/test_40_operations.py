@@ -197,13 +197,14 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     cluster: Cluster,
     play: Play,
     starts: Starts,
+    connect: Connect,
     client: AirflowClient,
     release_dags: Path,
     go: Callable[[], None],
     tmp_path: Path,
 ) -> None:
     write_release(release_dags, "one")
-    dags = {"airflow_dags_dir": str(release_dags)}
+    dags: dict[str, object] = {"airflow_dags_dir": str(release_dags), "airflow_dags_keep_releases": 2}
     # Of one worker, one slot more; the scheduler counts the slots of all.
     slots = int(cluster.variables["worker1"]["airflow_worker_concurrency"]) + 1
     one_host = tmp_path / "one_host.yml"
@@ -230,6 +231,12 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     before = starts()
     play(*one_host_options, *extra(**dags)).must_succeed()
     assert restarted(before, starts()) == {"control1:airflow-triggerer"}
+    # More releases than are kept, and the unfinished run keeps the first one on every host that may need it.
+    for name in ("three", "four"):
+        write_release(release_dags, name)
+        play(*extra(**dags), book="playbooks/dags.yml").must_succeed()
+    for host in (*cluster.workers, cluster.first("airflow_dag_processor")):
+        assert len(connect(host).check_output("ls /opt/airflow/dags/releases").split()) == 3
     go()
     assert client.wait_for_run("release_check", run_id, seconds=120).state == "success"
     [task] = client.tasks("release_check", run_id)
@@ -245,10 +252,10 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
 
     newest = wait_for(
         lambda: found if (found := result_of_a_new_run())[-1] != first_release else None,
-        what="a DAG run of the second release",
+        what="a DAG run of the newest release",
         seconds=120,
     )
-    assert newest[:3] == ["two", "two", "two"]
+    assert newest[:3] == ["four", "four", "four"]
 
 
 @pytest.mark.long
@@ -401,12 +408,30 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
         "systemctl is-active --quiet git-daemon-test || systemd-run --unit=git-daemon-test --service-type=exec "
         "git -c safe.directory=* daemon --export-all --base-path=/srv/git"
     )
-    url = f"git://{larger.variables['control1']['airflow_address']}/dags"
+    address = larger.variables["control1"]["airflow_address"]
+    url = f"git://{address}/dags"
     workers = [larger.address(worker) for worker in larger.workers]
+    # A second bundle, from a repository that asks for a key.
+    control.check_output(
+        "id private >/dev/null 2>&1 || useradd --create-home --shell /usr/bin/git-shell private; "
+        "rm -rf ~private/dags ~private/.ssh /root/deploy && install -d -m 0700 -o private -g private ~private/.ssh && "
+        "ssh-keygen -q -t ed25519 -N '' -C deploy -f /root/deploy && "
+        "install -m 0600 -o private -g private /root/deploy.pub ~private/.ssh/authorized_keys && "
+        f"git init --quiet --initial-branch=main ~private/dags && cd ~private/dags && "
+        f"cat > from_private.py <<'EOF'\n{GIT_DAG.replace('from_git', 'from_private')}\nEOF\n"
+        "git add . && git -c user.name=test -c user.email=test@example.org commit --quiet -m DAG && "
+        "chown -R private: ~private/dags"
+    )
+    host_key = control.check_output("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")
+    key = control.check_output("cat /root/deploy")
     source = extra(
         airflow_dags_source="git",
         airflow_dags_git_url=url,
         airflow_dags_git_subdir="team",
+        airflow_dag_bundles=[
+            {"name": "private", "url": f"ssh://private@{address}/home/private/dags", "credentials": "deploy"}
+        ],
+        airflow_git_credentials=[{"name": "deploy", "ssh_key": key, "known_hosts": f"{address} {host_key}"}],
         firewall_extra_rules=[{"ports": [9418], "sources": workers, "comment": "git"}],
     )
     play_on(larger, *source).must_succeed()
@@ -418,6 +443,20 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
     commit = control.check_output("git -c safe.directory=* -C /srv/git/dags rev-parse HEAD")
     # From a checkout of exactly that commit
     assert f"/{commit}/" in client.result("from_git", task)
+
+    client.wait_for_dag("from_private", seconds=180)
+    client.pause("from_private", False)
+    run_id = client.trigger("from_private")
+    assert client.wait_for_run("from_private", run_id, seconds=180).state == "success"
+    [task] = client.tasks("from_private", run_id)
+    assert "/dag_bundles/private/" in client.result("from_private", task)
+    # The key belongs to the processes that open bundles, and is in no configuration.
+    material = key.splitlines()[1]
+    for host, process in ((control, "dag-processor"), (connect(larger.workers[0]), "worker")):
+        file = host.file(f"/etc/airflow/{process}/git_deploy.key")
+        assert (file.user, file.mode) == (f"airflow-{process}", 0o400)
+        found = host.run(f"grep -rlF -- '{material}' /etc/airflow /etc/systemd/system").stdout.split()
+        assert {path.rpartition("/")[2] for path in found} == {"git_deploy.key"}
 
 
 @pytest.mark.long
