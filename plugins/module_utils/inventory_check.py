@@ -340,6 +340,8 @@ def value_problem(name: str, value: Any) -> str | None:
         return "a file on the controller"
     if name == "airflow_dags_dir" and not Path(value).is_dir():
         return "a directory on the controller"
+    if name == "airflow_plugins_dir" and value and not (Path(value).is_absolute() and Path(value).is_dir()):
+        return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/files/plugins"'
     rule = rules.RULES.get(name)
     return rule.problem(value) if rule else None
 
@@ -937,17 +939,19 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
-    """A git source has a URL, and a release can hold a local directory."""
+    """A git source has a URL, and a release can hold each local directory."""
     for host in inventory.cluster:
         source = str(host.get("airflow_dags_source", ""))
-        directory = host.get("airflow_dags_dir", "")
-        if source == "local" and directory and inventory.sound(host, "airflow_dags_dir"):
+        for name in ("airflow_dags_dir", "airflow_plugins_dir"):
+            directory = host.get(name, "")
+            if not directory or not inventory.sound(host, name) or (name == "airflow_dags_dir" and source != "local"):
+                continue
             try:
                 tree.files(Path(directory))
             except tree.TreeError as error:
                 yield Finding(
                     f"host {host.name}",
-                    "airflow_dags_dir",
+                    name,
                     show(directory),
                     f"a directory of which everything can be copied, but {error}",
                     "correct or remove that path",

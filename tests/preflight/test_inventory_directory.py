@@ -31,6 +31,8 @@ KEPT = (
     "ca.pem",
     "runtime-lock-0123.partial",
     "files/logo.svg",
+    "dags/a_dag.py",
+    "plugins/workday.py",
     "README.md",
     "a.whl",
 )

@@ -114,6 +114,12 @@ ROWS = [
     ),
     Row(
         "values",
+        "plugins that are not there",
+        everywhere(airflow_plugins_dir="plugins"),
+        (ALL + "airflow_plugins_dir = 'plugins'", "a directory on the controller", "inventory_dir"),
+    ),
+    Row(
+        "values",
         "pool of the deployment",
         everywhere(airflow_pools={"default_pool": {"slots": 3}}),
         (ALL + "airflow_pools", "no pool default_pool", "airflow_default_pool_slots"),

@@ -357,6 +357,7 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
             {"a b": {"email": "ann@example.org", "roles": ["Op"]}},
         ],
     ),
+    ("airflow_plugins_dir", ["", str(ROLES)], ["/nonexistent", "plugins", __file__]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
 
@@ -511,6 +512,15 @@ def test_a_dangling_link_among_the_dags_is_found(tmp_path: Path) -> None:
     assert {finding.variable for finding in found} == {"airflow_dags_dir"}
     assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
     assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
+
+
+def test_a_dangling_link_among_the_plugins_is_found_whatever_the_source_of_the_dags_is(tmp_path: Path) -> None:
+    everywhere = {"airflow_plugins_dir": str(tmp_path), "airflow_dags_source": "git", "airflow_dags_git_url": "/x"}
+    assert check(inventory(everywhere=everywhere)) == []
+    (tmp_path / "linked.py").symlink_to("/nonexistent")
+    found = check(inventory(everywhere=everywhere))
+    assert {finding.variable for finding in found} == {"airflow_plugins_dir"}
+    assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
 
 
 def test_the_environment_of_tasks_is_never_told() -> None:
