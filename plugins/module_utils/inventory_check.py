@@ -25,6 +25,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
     dag_bundles,
     dag_queues,
     memory,
+    object_check,
     secret_values,
     tree,
 )
@@ -172,6 +173,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_names,
         check_values,
         check_same_everywhere,
+        check_objects,
         check_addresses,
         check_ports,
         check_binds,
@@ -339,10 +341,14 @@ def value_problem(name: str, value: Any) -> str | None:
         return autoscale_problem(value)
     if name == "airflow_worker_environment":
         return environment_problem(value)
+    if name in object_check.CHECKS:
+        return object_check.objects_problem(name, value)
     if name == "airflow_runtime_ca_file" and value and not Path(value).is_file():
         return "a file on the controller"
     if name == "airflow_dags_dir" and not Path(value).is_dir():
         return "a directory on the controller"
+    if name == "airflow_plugins_dir" and value and not (Path(value).is_absolute() and Path(value).is_dir()):
+        return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/files/plugins"'
     rule = rules.RULES.get(name)
     return rule.problem(value) if rule else None
 
@@ -373,10 +379,20 @@ def environment_problem(value: Mapping[Any, Any]) -> str | None:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
             return f"names of environment variables (letters, digits and _), which {str(name)!r} is not"
         if str(name).upper().startswith("AIRFLOW") or name in rules.OWN_ENVIRONMENT:
-            return f"no {name}, which the unit sets itself; settings of Airflow belong into airflow_config"
+            return f"no {name}, which {_environment_remedy(str(name).upper())}"
         if isinstance(text, bool) or not isinstance(text, str | int | float) or "\n" in str(text):
             return f"text or a number on one line for {name} (quote true, false and the like)"
     return None
+
+
+def _environment_remedy(name: str) -> str:
+    """Return what the environment of tasks cannot set, and which variable is for it."""
+    for prefix, variable in (("AIRFLOW_CONN_", "airflow_connections"), ("AIRFLOW_VAR_", "airflow_variables")):
+        if name.startswith(prefix):
+            return f"is declared as {variable}.{name.removeprefix(prefix).lower() or '<name>'}"
+    if name.startswith("AIRFLOW__"):
+        return "is a setting of Airflow, and those belong into airflow_config"
+    return "the unit sets itself; settings of Airflow belong into airflow_config"
 
 
 def check_values(inventory: Inventory) -> Iterator[Finding]:
@@ -434,6 +450,34 @@ def check_same_everywhere(inventory: Inventory) -> Iterator[Finding]:
                     f"one value for the whole cluster; it is {usual} on the other hosts",
                     f"set {name} in group_vars/all, so that every host knows the same",
                 )
+
+
+def check_objects(inventory: Inventory) -> Iterator[Finding]:
+    """Declared objects are the same on all hosts: the first scheduler's host applies them, and no other."""
+    schedulers = inventory.members("airflow_scheduler")
+    if not schedulers:
+        return
+    first = schedulers[0]
+    for name in object_check.CHECKS:
+        applied = first.get(name, {})
+        for host in inventory.cluster:
+            if name in host.names and inventory.sound(host, name) and host.get(name) != applied:
+                yield Finding(
+                    f"host {host.name}",
+                    name,
+                    "(hidden)",
+                    f"the value of host {first.name}, which writes these objects into the metadata database",
+                    f"set {name} in group_vars/all",
+                )
+    users, admin = first.get("airflow_users", {}), str(first.get("airflow_admin_user", ""))
+    if isinstance(users, Mapping) and admin.lower() in (str(user).lower() for user in users):
+        yield Finding(
+            f"host {first.name}",
+            "airflow_users",
+            show(admin),
+            "users other than airflow_admin_user, which the deployment creates itself",
+            f"remove {admin} from airflow_users, and set airflow_admin_email",
+        )
 
 
 # --- Addresses and ports ----------------------------------------------------------------------------------------------
@@ -915,17 +959,19 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
-    """A git source has a URL, a release can hold a local directory, and bundles and credentials are complete."""
+    """A git source has a URL, a release can hold each local directory, and bundles and credentials are complete."""
     for host in inventory.cluster:
         source = str(host.get("airflow_dags_source", ""))
-        directory = host.get("airflow_dags_dir", "")
-        if source == "local" and directory and inventory.sound(host, "airflow_dags_dir"):
+        for name in ("airflow_dags_dir", "airflow_plugins_dir"):
+            directory = host.get(name, "")
+            if not directory or not inventory.sound(host, name) or (name == "airflow_dags_dir" and source != "local"):
+                continue
             try:
                 tree.files(Path(directory))
             except tree.TreeError as error:
                 yield Finding(
                     f"host {host.name}",
-                    "airflow_dags_dir",
+                    name,
                     show(directory),
                     f"a directory of which everything can be copied, but {error}",
                     "correct or remove that path",

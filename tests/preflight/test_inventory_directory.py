@@ -32,6 +32,8 @@ KEPT = (
     "ca.pem",
     "runtime-lock-0123.partial",
     "files/logo.svg",
+    "dags/a_dag.py",
+    "plugins/workday.py",
     "README.md",
     "a.whl",
 )

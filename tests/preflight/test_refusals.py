@@ -101,6 +101,48 @@ ROWS = [
         ("host worker2: airflow_worker_environment = (hidden)", "no AIRFLOW_HOME", "airflow_config"),
     ),
     Row(
+        "values",
+        "connection in the environment of tasks",
+        on("worker3", airflow_worker_environment={"AIRFLOW_CONN_MY_DB": "postgres://hunter22@db"}),
+        ("host worker3: airflow_worker_environment = (hidden)", "no AIRFLOW_CONN_MY_DB", "airflow_connections.my_db"),
+    ),
+    Row(
+        "values",
+        "connection with an unknown field",
+        everywhere(airflow_connections={"my_db": {"conn_type": "postgres", "passwrd": "hunter22"}}),
+        (ALL + "airflow_connections = (hidden)", "connection my_db", "passwrd"),
+    ),
+    Row(
+        "values",
+        "plugins that are not there",
+        everywhere(airflow_plugins_dir="plugins"),
+        (ALL + "airflow_plugins_dir = 'plugins'", "a directory on the controller", "inventory_dir"),
+    ),
+    Row(
+        "values",
+        "pool of the deployment",
+        everywhere(airflow_pools={"default_pool": {"slots": 3}}),
+        (ALL + "airflow_pools", "no pool default_pool", "airflow_default_pool_slots"),
+    ),
+    Row(
+        "values",
+        "role of Airflow",
+        everywhere(airflow_roles={"Viewer": {"permissions": {"DAGs": ["can_edit"]}}}),
+        (ALL + "airflow_roles", "no role Viewer", "another name"),
+    ),
+    Row(
+        "values",
+        "variables on a host that does not apply them",
+        on("worker1", airflow_variables={"token": "hunter22"}),
+        ("host worker1: airflow_variables = (hidden)", "the value of host control1", "group_vars/all"),
+    ),
+    Row(
+        "values",
+        "user without a role",
+        everywhere(airflow_users={"ann": {"email": "ann@example.org", "password": "hunter22"}}),
+        (ALL + "airflow_users = (hidden)", "roles of user ann"),
+    ),
+    Row(
         "queues",
         "no worker for tasks that name no queue",
         everywhere(airflow_worker_queues=["reports"]),

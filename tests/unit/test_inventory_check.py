@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import object_check, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
     AirflowOptions,
@@ -273,6 +273,100 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
         [{"A-B": "x"}, {"AIRFLOW__CORE__FERNET_KEY": "x"}, {"PATH": "/x"}, {"A": True}, {"A": "b\nc"}, {"A": None}],
     ),
     ("airflow_dags_dir", [str(ROLES)], ["/nonexistent"]),
+    (
+        "airflow_connections",
+        [
+            {},
+            {"db": "postgres://me:hunter22@db.example.org:5432/shop?sslmode=require"},
+            {"db": {"uri": "aws://", "description": "d"}, "gone": {"state": "absent"}},
+            {"smtp": {"conn_type": "smtp", "host": "mail", "port": 25, "extra": {"disable_ssl": True}}},
+            {"smtp": {"conn_type": "smtp", "port": "25", "extra": '{"a": 1}', "password": None, "state": "present"}},
+        ],
+        [
+            {"a b": "postgres://h"},
+            {"db": None},
+            {"db": "no-uri"},
+            {"db": "postgres://h:port/"},
+            {"db": {}},
+            {"db": {"conn_type": "http", "passwrd": "hunter22"}},
+            {"db": {"uri": "aws://", "host": "h"}},
+            {"db": {"conn_type": "http", "port": 70000}},
+            {"db": {"conn_type": "http", "port": True}},
+            {"db": {"conn_type": "http", "password": 12345678}},
+            {"db": {"conn_type": "http", "extra": "[1]"}},
+            {"db": {"conn_type": "http", "extra": ["a"]}},
+            {"db": {"conn_type": "http", "state": "gone"}},
+        ],
+    ),
+    (
+        "airflow_variables",
+        [
+            {"a": "x", "b": 1, "c": True, "d": [1], "e": {"f": 1}, "g": {"value": {"x": 1}, "description": "d"}},
+            {"a": {"state": "absent"}, "b": {"state": "CA"}},
+        ],
+        [{"a": None}, {"a": {"value": None}}, {"a": {"value": 1, "unit": "kg"}}, {"a": {"state": "absent", "zip": 1}}],
+    ),
+    (
+        "airflow_pools",
+        [
+            {"db": {"slots": 8, "description": "d", "include_deferred": True}, "all": {"slots": -1}},
+            {"db": {"state": "absent"}},
+        ],
+        [
+            {"default_pool": {"slots": 1}},
+            {"cluster_canary": {"slots": 1}},
+            {"db": {}},
+            {"db": 8},
+            {"db": {"slots": -2}},
+            {"db": {"slots": True}},
+            {"db": {"slots": 1, "slot": 1}},
+            {"db": {"slots": 1, "include_deferred": "yes"}},
+        ],
+    ),
+    (
+        "airflow_roles",
+        [
+            {"Analyst": {"permissions": {"DAGs": ["can_read"], "DAG:x": ["can_edit"]}}, "Empty": {}},
+            {"Old": {"state": "absent"}},
+        ],
+        [
+            {"Viewer": {"permissions": {"DAGs": ["can_edit"]}}},
+            {"Admin": {"state": "absent"}},
+            {"Analyst": ["can_read"]},
+            {"Analyst": {"permissions": ["can_read"]}},
+            {"Analyst": {"permissions": {"DAGs": "can_read"}}},
+            {"Analyst": {"permission": {"DAGs": ["can_read"]}}},
+        ],
+    ),
+    (
+        "airflow_users",
+        [
+            {"ann": {"email": "ann@example.org", "roles": ["Op", "Analyst"], "first_name": "A", "last_name": "B"}},
+            {
+                "bot": {
+                    "email": "b@c",
+                    "roles": ["User"],
+                    "password": "hunter22",
+                    "update_password": "always",
+                    "active": False,
+                }
+            },
+            {"ann@example.org": {"state": "absent"}},
+        ],
+        [
+            {"ann": {"roles": ["Op"]}},
+            {"ann": {"email": "ann", "roles": ["Op"]}},
+            {"ann": {"email": "ann@example.org"}},
+            {"ann": {"email": "ann@example.org", "roles": "Op"}},
+            {"ann": {"email": "ann@example.org", "roles": []}},
+            {"ann": {"email": "ann@example.org", "roles": ["Op"], "password": "short"}},
+            {"ann": {"email": "ann@example.org", "roles": ["Op"], "password": 12345678}},
+            {"ann": {"email": "ann@example.org", "roles": ["Op"], "update_password": "always"}},
+            {"ann": {"email": "ann@example.org", "roles": ["Op"], "active": "no"}},
+            {"a b": {"email": "ann@example.org", "roles": ["Op"]}},
+        ],
+    ),
+    ("airflow_plugins_dir", ["", str(ROLES)], ["/nonexistent", "plugins", __file__]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
 
@@ -495,10 +589,58 @@ def test_a_dangling_link_among_the_dags_is_found(tmp_path: Path) -> None:
     assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
 
 
+def test_a_dangling_link_among_the_plugins_is_found_whatever_the_source_of_the_dags_is(tmp_path: Path) -> None:
+    everywhere = {"airflow_plugins_dir": str(tmp_path), "airflow_dags_source": "git", "airflow_dags_git_url": "/x"}
+    assert check(inventory(everywhere=everywhere)) == []
+    (tmp_path / "linked.py").symlink_to("/nonexistent")
+    found = check(inventory(everywhere=everywhere))
+    assert {finding.variable for finding in found} == {"airflow_plugins_dir"}
+    assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
+
+
 def test_the_environment_of_tasks_is_never_told() -> None:
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {"A B": "hunter22"}}})))
     assert (found.variable, found.value) == ("airflow_worker_environment", "(hidden)")
     assert "hunter22" not in found.expected + found.remedy
+
+
+@pytest.mark.parametrize("name", object_check.CHECKS)
+def test_declared_objects_are_those_of_the_host_that_applies_them(name: str) -> None:
+    absent = {"hunter22": {"state": "absent"}}
+    found = only(check(inventory({"worker1": {name: absent}})))
+    assert (found.where, found.variable, found.value) == ("host worker1", name, "(hidden)")
+    assert "control1" in found.expected
+    assert check(inventory(everywhere={name: absent})) == []
+    assert check(inventory({"control1": {name: absent}})) == []
+
+
+@pytest.mark.parametrize("name", ["airflow_connections", "airflow_users", "airflow_variables"])
+def test_no_value_of_a_declared_object_is_told(name: str) -> None:
+    wrong = {"ann": {"value": "hunter22", "password": "hunter22", "conn_type": "http", "wrong": "hunter22"}}
+    found = only(check(inventory({"control1": {name: wrong}})))
+    assert (found.variable, found.value) == (name, "(hidden)")
+    assert "ann" in found.expected
+    assert "hunter22" not in found.expected + found.remedy
+
+
+def test_the_first_user_is_not_declared_twice() -> None:
+    again = {"airflow_users": {"Admin": {"email": "a@example.org", "roles": ["Admin"]}}}
+    assert "airflow_admin_email" in only(check(inventory({"control1": again}))).remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("AIRFLOW_CONN_MY_DB", "airflow_connections.my_db"),
+        ("AIRFLOW_VAR_REGION", "airflow_variables.region"),
+        ("AIRFLOW__CORE__PARALLELISM", "airflow_config"),
+        ("airflow_conn_my_db", "airflow_connections.my_db"),
+    ],
+)
+def test_a_refused_environment_names_the_variable_that_is_for_it(name: str, remedy: str) -> None:
+    found = only(check(inventory({"worker1": {"airflow_worker_environment": {name: "hunter22"}}})))
+    assert remedy in found.expected
+    assert remedy.partition(".")[0] in SPECS
 
 
 # --- airflow_config ---------------------------------------------------------------------------------------------------

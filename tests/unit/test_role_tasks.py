@@ -15,6 +15,7 @@ FILE_MODULES = ("assemble", "blockinfile", "copy", "lineinfile", "replace", "tem
 # Variables whose values may hold a secret, although they are no secrets by name. The requirements arrive as a lock.
 FREE_FORM = {
     "airflow_config",
+    "airflow_connections",
     "airflow_dags_git_url",
     "airflow_process_config",
     "airflow_runtime_extra_index_urls",
@@ -22,6 +23,8 @@ FREE_FORM = {
     "airflow_runtime_index_url",
     "airflow_runtime_lock",
     "airflow_runtime_proxy_url",
+    "airflow_users",
+    "airflow_variables",
     "airflow_worker_environment",
     "airflow_worker_extra_requirements",
     "backup_settings",
