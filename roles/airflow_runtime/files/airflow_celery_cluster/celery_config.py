@@ -3,7 +3,7 @@
 ``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
 
 Always: a worker publishes nothing of a task's message (see ``message_privacy``), and sends events without being asked,
-so that nobody who only watches needs the right to command workers.
+so that nobody who only watches needs the right to command workers. A task may have children (see ``task_process``).
 
 With the failover tuning, by Celery's signals:
 
@@ -25,7 +25,13 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import execution_api, fence, memory, message_privacy  # noqa: F401
+from airflow_celery_cluster import (  # noqa: F401
+    execution_api,
+    fence,
+    memory,
+    message_privacy,
+    task_process,
+)
 
 CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
@@ -34,6 +40,11 @@ CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
+
+
+def prepare_tasks(**_: Any) -> None:
+    """In each process of the pool."""
+    task_process.prepare_tasks()
 
 
 def install_fence(**_: Any) -> None:
@@ -79,6 +90,7 @@ def hand_over_in_time(how: str, **_: Any) -> None:
         timer.start()
 
 
+worker_process_init.connect(prepare_tasks)
 # The deployment computes this setting only if the failover tuning is on.
 if conf.has_option("failover", "terminate_after"):
     # Not only when the worker begins: Airflow forks its log server between this import and that.
