@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import keep_for_tasks
 
 # systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
 BASE_FILES = 1024
@@ -153,6 +154,7 @@ class FilterModule:
             "unit_settings": unit_settings,
             "failover_config": failover_config,
             "for_process": for_process,
+            "keep_for_tasks": keep_for_tasks,
             "networks": networks,
             "open_files": open_files,
             "subject_alt_names": subject_alt_names,

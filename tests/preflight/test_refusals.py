@@ -101,6 +101,24 @@ ROWS = [
         ("host worker2: airflow_worker_environment = (hidden)", "no AIRFLOW_HOME", "airflow_config"),
     ),
     Row(
+        "values",
+        "environment that changes the connections of the control plane",
+        everywhere(airflow_environment={"PGHOST": "hunter22"}),
+        ("airflow_environment = (hidden)", "no PGHOST", "set it in airflow_worker_environment"),
+    ),
+    Row(
+        "values",
+        "environment that changes what a worker loads",
+        on("worker1", airflow_worker_environment={"LD_PRELOAD": "/hunter22.so"}),
+        ("host worker1: airflow_worker_environment = (hidden)", "no LD_PRELOAD", "/etc/ld.so.conf.d"),
+    ),
+    Row(
+        "values",
+        "proxy that Airflow's client does not know",
+        everywhere(airflow_triggerer_environment={"ALL_PROXY": "socks5://hunter22"}),
+        ("airflow_triggerer_environment = (hidden)", "an http(s) proxy in ALL_PROXY", "http://proxy.example.org:3128"),
+    ),
+    Row(
         "queues",
         "no worker for tasks that name no queue",
         everywhere(airflow_worker_queues=["reports"]),

@@ -3,7 +3,8 @@
 ``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
 
 Always: a worker publishes nothing of a task's message (see ``message_privacy``), and sends events without being asked,
-so that nobody who only watches needs the right to command workers. A task may have children (see ``task_process``).
+so that nobody who only watches needs the right to command workers. The supervisors reach the Execution API without a
+proxy (see ``connections``), and a task may have children (see ``task_process``).
 
 With the failover tuning, by Celery's signals:
 
@@ -26,6 +27,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
 from airflow_celery_cluster import (  # noqa: F401
+    connections,
     execution_api,
     fence,
     memory,
@@ -40,6 +42,25 @@ CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
+
+
+def prepare_worker(**_: Any) -> None:
+    """Before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
+    from celery.worker.control import inspect_command
+
+    try:
+        connections.reach_execution_api_directly()
+        inspect_command(name="execution_api")(answer_execution_api)
+    except Exception as error:
+        raise SystemExit(
+            f"a worker that may reach the Execution API by a proxy must not take tasks: {error}"
+        ) from error
+
+
+def answer_execution_api(state: Any) -> dict[str, str]:
+    """Whether this worker reaches the Execution API as the supervisors of its tasks do."""
+    problem = connections.check_execution_api(conf.get("core", "execution_api_server_url"))
+    return {"error": problem} if problem else {"ok": "reached"}
 
 
 def prepare_tasks(**_: Any) -> None:
@@ -90,6 +111,7 @@ def hand_over_in_time(how: str, **_: Any) -> None:
         timer.start()
 
 
+worker_init.connect(prepare_worker)
 worker_process_init.connect(prepare_tasks)
 # The deployment computes this setting only if the failover tuning is on.
 if conf.has_option("failover", "terminate_after"):
