@@ -12,6 +12,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import addr
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import keep_for_tasks
 
 HostVars = Mapping[str, Mapping[str, Any]]
 
@@ -192,6 +193,7 @@ class FilterModule:
             "host_port": of_hosts.host_port,
             "local_address": of_hosts.local_address,
             "names_to_resolve": names_to_resolve,
+            "keep_for_tasks": keep_for_tasks,
             "networks": of_hosts.networks,
             "open_files": open_files,
             "origins": origins,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +45,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
     nearest,
     show,
 )
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import environment_problem
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import requirements
 from packaging.version import InvalidVersion, Version
 
@@ -339,8 +339,8 @@ def value_problem(name: str, value: Any) -> str | None:
         return next(filter(None, (requirements.problem(str(text)) for text in value)), None)
     if name == "airflow_worker_autoscale":
         return autoscale_problem(value)
-    if name == "airflow_worker_environment":
-        return environment_problem(value)
+    if name in rules.ENVIRONMENTS:
+        return environment_problem(name, value)
     if name in object_check.CHECKS:
         return object_check.objects_problem(name, value)
     if name == "airflow_runtime_ca_file" and value and not Path(value).is_file():
@@ -371,28 +371,6 @@ def autoscale_problem(value: Sequence[Any]) -> str | None:
     if len(sizes) == 2 and rules.MOST_SLOTS >= sizes[0] >= sizes[1] >= 1:
         return None
     return f"two whole numbers, the most ({rules.MOST_SLOTS} at most) and the fewest (1 at least), such as [16, 2]"
-
-
-def environment_problem(value: Mapping[Any, Any]) -> str | None:
-    """Return what is expected of an environment that the worker cannot have. No value is told: it may be a secret."""
-    for name, text in value.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
-            return f"names of environment variables (letters, digits and _), which {str(name)!r} is not"
-        if str(name).upper().startswith("AIRFLOW") or name in rules.OWN_ENVIRONMENT:
-            return f"no {name}, which {_environment_remedy(str(name).upper())}"
-        if isinstance(text, bool) or not isinstance(text, str | int | float) or "\n" in str(text):
-            return f"text or a number on one line for {name} (quote true, false and the like)"
-    return None
-
-
-def _environment_remedy(name: str) -> str:
-    """Return what the environment of tasks cannot set, and which variable is for it."""
-    for prefix, variable in (("AIRFLOW_CONN_", "airflow_connections"), ("AIRFLOW_VAR_", "airflow_variables")):
-        if name.startswith(prefix):
-            return f"is declared as {variable}.{name.removeprefix(prefix).lower() or '<name>'}"
-    if name.startswith("AIRFLOW__"):
-        return "is a setting of Airflow, and those belong into airflow_config"
-    return "the unit sets itself; settings of Airflow belong into airflow_config"
 
 
 def check_values(inventory: Inventory) -> Iterator[Finding]:

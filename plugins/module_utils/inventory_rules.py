@@ -268,8 +268,16 @@ _HTTP = r"https?://[^\s/]+\S*"
 _ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 
 MOST_SLOTS = 1000
-# What the unit of a worker sets, besides all that begins with AIRFLOW.
-OWN_ENVIRONMENT = frozenset({"HOME", "PATH", "PYTHONUNBUFFERED", "XDG_CACHE_HOME"})
+# Variables that hold environment variables for the code that a user brings.
+ENVIRONMENTS = frozenset(
+    {
+        "airflow_api_server_environment",
+        "airflow_dag_processor_environment",
+        "airflow_environment",
+        "airflow_triggerer_environment",
+        "airflow_worker_environment",
+    }
+)
 
 RULES: Mapping[str, Between | Matches] = {
     "airflow_address": Matches(_HOST, "a host name or an IP address, without port and scheme"),

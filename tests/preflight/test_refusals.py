@@ -104,7 +104,11 @@ ROWS = [
         "values",
         "connection in the environment of tasks",
         on("worker3", airflow_worker_environment={"AIRFLOW_CONN_MY_DB": "postgres://hunter22@db"}),
-        ("host worker3: airflow_worker_environment = (hidden)", "no AIRFLOW_CONN_MY_DB", "airflow_connections.my_db"),
+        (
+            "host worker3: airflow_worker_environment = (hidden)",
+            "no AIRFLOW_CONN_MY_DB",
+            "declare the connection in airflow_connections",
+        ),
     ),
     Row(
         "values",
@@ -141,6 +145,21 @@ ROWS = [
         "user without a role",
         everywhere(airflow_users={"ann": {"email": "ann@example.org", "password": "hunter22"}}),
         (ALL + "airflow_users = (hidden)", "roles of user ann"),
+        "environment that changes the connections of the control plane",
+        everywhere(airflow_environment={"PGHOST": "hunter22"}),
+        ("airflow_environment = (hidden)", "no PGHOST", "set it in airflow_worker_environment"),
+    ),
+    Row(
+        "values",
+        "environment that changes what a worker loads",
+        on("worker1", airflow_worker_environment={"LD_PRELOAD": "/hunter22.so"}),
+        ("host worker1: airflow_worker_environment = (hidden)", "no LD_PRELOAD", "/etc/ld.so.conf.d"),
+    ),
+    Row(
+        "values",
+        "proxy that Airflow's client does not know",
+        everywhere(airflow_triggerer_environment={"ALL_PROXY": "socks5://hunter22"}),
+        ("airflow_triggerer_environment = (hidden)", "an http(s) proxy in ALL_PROXY", "http://proxy.example.org:3128"),
     ),
     Row(
         "queues",

@@ -208,6 +208,27 @@ def test_a_wrong_choice_is_told_the_choices_and_the_nearest() -> None:
     assert problem == "one of local, git; the nearest is git"
 
 
+# Variables that the clients of the cluster ignore, as real networks need them.
+PROXIES = (
+    *(
+        name
+        for one in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY")
+        for name in (one, one.lower())
+    ),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "TMPDIR", "LANG", "TZ"),
+    *("PYTHONWARNINGS", "PYTHON_KEYRING_BACKEND", "MALLOC_ARENA_MAX"),
+)
+# Variables that decide which code the programs of the cluster run, and whom they find under a name.
+STEER_PROGRAMS = (
+    *("HOME", "PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"),
+    *("OPENSSL_CONF", "OPENSSL_MODULES", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "NOTIFY_SOCKET"),
+)
+# Variables that libpq, Celery and uvicorn read when they connect or serve.
+STEER_CONNECTIONS = (
+    *("PGHOSTADDR", "PGSERVICE", "PGOPTIONS", "PGSSLMODE", "PGPASSFILE", "PGTARGETSESSIONATTRS", "PGSYSCONFDIR"),
+    *("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CELERY_LOADER", "KOMBU_LOG_DEBUG", "C_FORCE_ROOT"),
+    *("DJANGO_SETTINGS_MODULE", "SSLKEYLOGFILE", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"),
+)
 VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_worker_log_port", [1024, 65535, "8793"], [0, 1023, 65536, -1]),
     ("haproxy_port", [80, 443], [0, 65536]),
@@ -267,11 +288,26 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_housekeeping_log_days", [1, 365], [0]),
     ("airflow_worker_extra_requirements", [[], ["torch>=2"]], [["a b"], ["apache-airflow==3.3.1"]]),
     ("airflow_worker_autoscale", [[], [16, 2], [4, 4], ["8", "1"]], [[8], [2, 16], [8, 0], [1001, 1], [8, 4, 2]]),
-    (
-        "airflow_worker_environment",
-        [{}, {"HF_HOME": "/data", "N": 3}],
-        [{"A-B": "x"}, {"AIRFLOW__CORE__FERNET_KEY": "x"}, {"PATH": "/x"}, {"A": True}, {"A": "b\nc"}, {"A": None}],
+    *(
+        (
+            name,
+            [{}, {"HF_HOME": "/data", "N": 3}, *({proxy: "http://p:3128"} for proxy in PROXIES)],
+            [
+                *(
+                    {name: "x"}
+                    for name in ("A-B", "", "AIRFLOW__CORE__FERNET_KEY", "_AIRFLOW_PROCESS_CONTEXT", "airflow_home")
+                ),
+                *({name: "/x"} for name in STEER_PROGRAMS),
+                *({"A": value} for value in (True, "b\nc", None)),
+            ],
+        )
+        for name in sorted(rules.ENVIRONMENTS)
     ),
+    *(
+        (name, [], [{variable: "x"} for variable in STEER_CONNECTIONS])
+        for name in sorted(rules.ENVIRONMENTS - {"airflow_worker_environment"})
+    ),
+    ("airflow_worker_environment", [{variable: "x"} for variable in STEER_CONNECTIONS], []),
     ("airflow_dags_dir", [str(ROLES)], ["/nonexistent"]),
     (
         "airflow_connections",

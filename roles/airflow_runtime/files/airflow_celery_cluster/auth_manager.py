@@ -15,10 +15,16 @@ from airflow.configuration import conf
 from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
 from starlette.concurrency import run_in_threadpool
 
+from airflow_celery_cluster import connections
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fastapi import FastAPI, Request, Response
+
+
+# Each process of an API server imports this module, and no other process does.
+connections.fetch_logs_directly()
 
 
 class SharedSessionKey(RuntimeError):

@@ -3,8 +3,9 @@
 ``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
 
 Always: a worker publishes nothing of a task's message (see ``message_privacy``), and sends events without being asked,
-so that nobody who only watches needs the right to command workers. A scheduler, which imports this module for its
-executor, bounds the messages of the broker (see ``broker_messages``).
+so that nobody who only watches needs the right to command workers. The supervisors reach the Execution API without a
+proxy (see ``connections``), and a task may have children (see ``task_process``). A scheduler, which imports this module
+for its executor, bounds the messages of the broker (see ``broker_messages``).
 
 With the failover tuning, by Celery's signals:
 
@@ -26,7 +27,7 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import broker_messages, execution_api, fence, memory
+from airflow_celery_cluster import broker_messages, connections, execution_api, fence, memory, task_process
 
 CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
@@ -35,6 +36,30 @@ CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 QUEUE_MARGIN = 15.0
 
 _fence: fence.Fence | None = None
+
+
+def prepare_worker(**_: Any) -> None:
+    """Before the pool is forked. Celery logs and forgets an exception here, hence SystemExit."""
+    from celery.worker.control import inspect_command
+
+    try:
+        connections.reach_execution_api_directly()
+        inspect_command(name="execution_api")(answer_execution_api)
+    except Exception as error:
+        raise SystemExit(
+            f"a worker that may reach the Execution API by a proxy must not take tasks: {error}"
+        ) from error
+
+
+def answer_execution_api(state: Any) -> dict[str, str]:
+    """Whether this worker reaches the Execution API as the supervisors of its tasks do."""
+    problem = connections.check_execution_api(conf.get("core", "execution_api_server_url"))
+    return {"error": problem} if problem else {"ok": "reached"}
+
+
+def prepare_tasks(**_: Any) -> None:
+    """In each process of the pool."""
+    task_process.prepare_tasks()
 
 
 def install_fence(**_: Any) -> None:
@@ -86,6 +111,8 @@ else:
     # A scheduler needs nothing of Celery's worker, which takes memory.
     from airflow_celery_cluster import message_privacy  # noqa: F401
 
+    worker_init.connect(prepare_worker)
+    worker_process_init.connect(prepare_tasks)
 # The deployment computes this setting only if the failover tuning is on.
 if conf.has_option("failover", "terminate_after"):
     # Not only when the worker begins: Airflow forks its log server between this import and that.

@@ -3,6 +3,9 @@
 Much lighter than ``airflow celery`` or ``celery inspect``: it imports Celery
 only. Exit status 0 when every worker answered, 1 when one did not in time.
 
+With ``--execution-api`` each worker must also reach the Execution API, with the client and the environment that the
+supervisors of its tasks have.
+
 Source of the broker: ``AIRFLOW__CELERY__BROKER_URL``.
 """
 
@@ -21,13 +24,18 @@ memory.show(False)
 from celery import Celery  # noqa: E402
 from kombu.exceptions import OperationalError  # noqa: E402
 
+# Seconds for an answer. To reach the Execution API, a worker has CHECK_TIMEOUT of `connections` for each of two steps.
+ANSWER_TIMEOUT = {"ping": 1.0, "execution_api": 5.0}
+
 
 def main() -> int:
     """Ping until answered or out of time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workers", nargs="+", help="Celery's names of the workers, as celery@worker1")
     parser.add_argument("--timeout", type=float, default=60, help="seconds to keep trying (default 60)")
+    parser.add_argument("--execution-api", action="store_true", help="ask each worker to reach the Execution API, too")
     arguments = parser.parse_args()
+    command = "execution_api" if arguments.execution_api else "ping"
 
     app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
     deadline = time.monotonic() + arguments.timeout
@@ -35,8 +43,14 @@ def main() -> int:
     error = "no answer"
     while time.monotonic() < deadline:
         try:
-            for answer in app.control.ping(destination=sorted(silent), timeout=1.0, limit=len(silent)):
-                silent -= answer.keys()
+            answers = app.control.broadcast(
+                command, destination=sorted(silent), reply=True, timeout=ANSWER_TIMEOUT[command], limit=len(silent)
+            )
+            for worker, answer in (pair for found in answers or [] for pair in found.items()):
+                if "ok" in answer:
+                    silent.discard(worker)
+                else:
+                    error = f"{worker} says: {answer.get('error')}"
             if not silent:
                 return 0
         except (OSError, OperationalError) as exception:  # the broker is not there (yet)

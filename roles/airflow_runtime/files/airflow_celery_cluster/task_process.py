@@ -1,0 +1,46 @@
+"""What the process of a task is to the code of the task: a main process, with all variables meant for tasks.
+
+A process of Celery's pool is a daemon to billiard, which says the same to the standard library. So ``multiprocessing``
+refuses to start children ("daemonic processes are not allowed to have children"), joblib runs one job after the other,
+and the start methods ``spawn`` and ``forkserver`` fail to pass on a key of billiard's own type. The process of a task
+is a fork of such a process and inherits all of that. Nothing depends on it there: Airflow's supervisor ends the task.
+
+Variables that would change the connections of the worker itself (``PGHOST``) are in one variable, which tasks read.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing.process
+import os
+from typing import Any
+
+try:
+    import billiard.process as billiard_process
+except ModuleNotFoundError:  # the Python of the unit tests has no Celery
+    billiard_process = None
+
+# Written by the deployment: plugins/module_utils/process_environment.py.
+TASK_VARIABLES = "AIRFLOW_CLUSTER_TASK_VARIABLES"
+# Each library, and the type of a main process there. This module is imported by the main process of the worker.
+_MAIN_PROCESSES: list[tuple[Any, type]] = [
+    (library, type(library.current_process()))
+    for library in (multiprocessing.process, billiard_process)
+    if library is not None
+]
+
+
+def prepare_tasks() -> None:
+    """Prepare each process that this one forks for the code of a task. The processes that those fork are left alone."""
+    in_task = False
+
+    def in_child() -> None:
+        nonlocal in_task
+        if in_task:
+            return
+        in_task = True
+        os.environ.update(json.loads(os.environ.pop(TASK_VARIABLES, "{}")))
+        for library, main_process in _MAIN_PROCESSES:
+            library._current_process = main_process()
+
+    os.register_at_fork(after_in_child=in_child)
