@@ -889,6 +889,9 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
+NO_DAGS = "put the DAGs into a directory dags beside the playbook or the inventory, or set airflow_dags_dir"
+
+
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
     """A git source has a URL, and a release can hold a local directory."""
     for host in inventory.cluster:
@@ -903,7 +906,7 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
                     "airflow_dags_dir",
                     show(directory),
                     f"a directory of which everything can be copied, but {error}",
-                    "correct or remove that path",
+                    "correct or remove that path" if Path(directory).is_dir() else NO_DAGS,
                 )
         if source == "git" and not str(host.get("airflow_dags_git_url", "")):
             yield Finding(
