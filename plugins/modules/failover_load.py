@@ -77,6 +77,7 @@ options:
     default: 120
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: none
 """
 

@@ -68,6 +68,7 @@ options:
     elements: str
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 
