@@ -60,12 +60,12 @@ test-debian13: setup
 	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security 2>&1 | $(PREFIXED)
 
 test-debian12: setup
-	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 default operations backup failover 2>&1 | $(PREFIXED)
+	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)
 
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (five hours)
-	scripts/molecule 13 $(SCENARIOS)
+	scripts/molecule 13 collection $(SCENARIOS)
 	scripts/molecule 13 upgrade
-	scripts/molecule 12 $(SCENARIOS)
+	scripts/molecule 12 collection $(SCENARIOS)
 	scripts/molecule 12 upgrade
 	$(BIN)/python scripts/test_summary.py artifacts/*.xml --page docs/test-all.md
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -29,31 +30,55 @@ This page is made from `roles/*/meta/argument_specs.yml` by `make docs`.
 """
 
 
-def markdown(text: Any) -> str:
-    """Return a description as Markdown on one line: Ansible's ``C(x)`` becomes code, a list a sentence each."""
-    joined = " ".join(str(part).strip() for part in text) if isinstance(text, list) else str(text).strip()
-    return re.sub(r"C\(((?:[^()]|\([^)]*\))*)\)", r"`\1`", joined).replace("\n", " ").replace("|", "\\|")
+# Begins the paragraph of a description that says what a computed default is.
+COMPUTED = "Default: "
+
+
+def markdown(text: str) -> str:
+    """Return a description as Markdown for a table. Ansible's ``C(x)`` becomes code, and nothing is emphasized."""
+    parts = re.split(r"[CMOV]\(((?:[^()]|\([^()]*\))*)\)", text.strip().replace("\n", " "))
+    cells = [f"`{part}`" if index % 2 else re.sub(r"([*<\\])", r"\\\1", part) for index, part in enumerate(parts)]
+    return "".join(cells).replace("|", "\\|")
+
+
+def paragraphs(option: dict[str, Any]) -> list[str]:
+    """Return the paragraphs of a description."""
+    description = option["description"]
+    return [description] if isinstance(description, str) else description
+
+
+def spelt(value: Any) -> str:
+    """Return a value as an inventory spells it. JSON is YAML."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def default_of(option: dict[str, Any]) -> str:
     """Return how the page spells an option's default."""
     if "default" in option:
-        value = option["default"]
-        if isinstance(value, str) and ("C(" in value or " " in value):
-            return markdown(value)
-        spelt = (
-            {True: "true", False: "false", "": '""'}.get(value, value) if not isinstance(value, list | dict) else value
-        )
-        return f"`{spelt}`"
+        return f"`{spelt(option['default'])}`".replace("|", "\\|")
+    for text in paragraphs(option):
+        if text.startswith(COMPUTED):
+            return markdown(text.removeprefix(COMPUTED).rstrip().removesuffix("."))
     return "required" if option.get("required") else "secret" if option.get("no_log") else ""
+
+
+def lines_of(name: str, option: dict[str, Any]) -> list[str]:
+    """Return the lines of an option and of its suboptions."""
+    kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
+    meaning = " ".join(markdown(text) for text in paragraphs(option) if not text.startswith(COMPUTED))
+    if choices := option.get("choices"):
+        meaning += f" One of {', '.join(f'`{spelt(choice)}`' for choice in choices)}."
+    lines = [f"| `{name}` | {kind} | {default_of(option)} | {meaning} |"]
+    for inner, suboption in (option.get("options") or {}).items():
+        lines += lines_of(f"{name}{'[]' if option['type'] == 'list' else ''}.{inner}", suboption)
+    return lines
 
 
 def rows(options: dict[str, Any]) -> list[str]:
     """Return the table's lines for some options."""
     lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]
     for name, option in options.items():
-        kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
-        lines.append(f"| `{name}` | {kind} | {default_of(option)} | {markdown(option['description'])} |")
+        lines += lines_of(name, option)
     return lines
 
 

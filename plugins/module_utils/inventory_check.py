@@ -936,6 +936,9 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
+NO_DAGS = "put the DAGs into a directory dags beside the playbook or the inventory, or set airflow_dags_dir"
+
+
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
     """A git source has a URL, a release can hold each local directory, and bundles and credentials are complete."""
     for host in inventory.cluster:
@@ -952,7 +955,7 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
                     name,
                     show(directory),
                     f"a directory of which everything can be copied, but {error}",
-                    "correct or remove that path",
+                    "correct or remove that path" if Path(directory).is_dir() else NO_DAGS,
                 )
         if source == "git" and not str(host.get("airflow_dags_git_url", "")):
             yield Finding(

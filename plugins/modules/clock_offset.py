@@ -13,8 +13,10 @@ description:
   - Asks the host for its time over the open connection, some times, and takes what they all agree on.
 attributes:
   action:
+    description: Whether an action plugin runs the module on the controller.
     support: full
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -24,6 +24,7 @@ description:
   - Returns states, times, sizes and paths, and no content of a setting.
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -82,6 +82,7 @@ options:
     default: 30
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

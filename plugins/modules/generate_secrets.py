@@ -26,8 +26,10 @@ options:
     default: false
 attributes:
   action:
+    description: Whether an action plugin runs the module on the controller.
     support: full
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -39,6 +39,7 @@ options:
     default: 300
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -34,6 +34,7 @@ options:
     default: true
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

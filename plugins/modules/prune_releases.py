@@ -38,6 +38,7 @@ options:
     default: []
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

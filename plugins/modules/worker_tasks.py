@@ -46,6 +46,7 @@ options:
     default: false
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

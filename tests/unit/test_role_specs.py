@@ -22,8 +22,13 @@ def options_of(role: Path) -> dict[str, dict[str, Any]]:
 
 
 def has_no_default(option: dict[str, Any]) -> bool:
-    """A required parameter has none, and no secret may have one."""
-    return bool(option.get("required")) or (bool(option.get("no_log")) and "default" not in option)
+    """A required parameter has none, and a secret may have one only if it is computed."""
+    return bool(option.get("required")) or bool(option.get("no_log"))
+
+
+def is_computed(default: Any) -> bool:
+    """Say whether a default of a role is a template."""
+    return isinstance(default, str) and ("{{" in default or "{%" in default)
 
 
 def incomplete(name: str, option: dict[str, Any]) -> list[str]:
@@ -42,9 +47,9 @@ def test_there_are_roles() -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_defaults_and_specs_name_the_same_variables(role: Path) -> None:
-    options = options_of(role)
-    with_default = {name for name, option in options.items() if not has_no_default(option)}
-    assert set(load(role / "defaults" / "main.yml")) == with_default
+    options, defaults = options_of(role), set(load(role / "defaults" / "main.yml"))
+    assert defaults - set(options) == set()
+    assert {name for name, option in options.items() if not has_no_default(option)} - defaults == set()
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -54,13 +59,25 @@ def test_every_option_has_type_and_description(role: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_plain_default_is_documented_as_it_is(role: Path) -> None:
-    options = options_of(role)
-    plain = {
-        name: value
-        for name, value in load(role / "defaults" / "main.yml").items()
-        if not (isinstance(value, str) and "{{" in value)
-    }
-    assert {name: options[name].get("default") for name in plain} == plain
+    options, defaults = options_of(role), load(role / "defaults" / "main.yml")
+    plain = {name: repr(value) for name, value in defaults.items() if not is_computed(value)}
+    assert {name: repr(options[name].get("default")) for name in plain} == plain
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_computed_default_is_described(role: Path) -> None:
+    """`default:` has the type of the option, so it cannot hold words."""
+    for name, value in load(role / "defaults" / "main.yml").items():
+        if is_computed(value):
+            option = options_of(role)[name]
+            assert "default" not in option, name
+            assert [part for part in option["description"] if part.startswith("Default: ")], name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_entry_point_is_described(role: Path) -> None:
+    specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+    assert [name for name, entry in specs.items() if not entry.get("description")] == []
 
 
 def test_no_two_roles_own_the_same_variable() -> None:

@@ -1,4 +1,4 @@
-"""What the tasks of the roles show of the values that a user supplies."""
+"""What the tasks show of the values that a user supplies, and that they need no setting of `ansible.cfg`."""
 
 from __future__ import annotations
 
@@ -148,3 +148,22 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
     assert set(found) - apart == {"roles/airflow/tasks/packages.yml"}
     assert all(module_of(task, ("apt",))["lock_timeout"] == 600 for task in found.values())  # type: ignore[index]
     assert "when" in found["roles/airflow/tasks/packages.yml"]
+PLAYS = [
+    (path, play)
+    for path in sorted([ROOT / "site.yml", *ROOT.glob("playbooks/*.yml"), *ROOT.glob("molecule/*/*.yml")])
+    for play in yaml.safe_load(path.read_text())
+    if isinstance(play, dict) and "hosts" in play
+]
+
+
+def test_no_play_gathers_facts_by_default() -> None:
+    """The default of Ansible is to gather all of them at the start of each play."""
+    assert {path.name for path, _ in PLAYS} >= {"site.yml", "status.yml", "prepare.yml"}
+    assert [f"{path.name}: {play['name']}" for path, play in PLAYS if play.get("gather_facts") is not False] == []
+
+
+def test_no_task_becomes_an_unprivileged_user() -> None:
+    """Without pipelining, Ansible needs setfacl on the host for it; with a login as root it needs sudo."""
+    found = [(path.name, play["name"]) for path, play in PLAYS if "become_user" in play or "remote_user" in play]
+    found += [(path.name, task["name"]) for path, task in ALL_TASKS if "become_user" in task or "remote_user" in task]
+    assert found == []
