@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import with_tls
 
 # systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
 BASE_FILES = 1024
@@ -157,6 +158,7 @@ class FilterModule:
             "open_files": open_files,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
+            "url_with_tls": with_tls,
             "utc_time": utc_time,
             "worker_slots": worker_slots,
         }
