@@ -28,11 +28,12 @@ class ActionModule(ActionBase):
             }
         )
         file = SecretsFile(Path(arguments["inventory_dir"]), self._loader._vault.secrets)
-        every = [name for name in secret_values.GENERATORS if name not in secret_values.NOT_ROTATED]
+        foreign = secret_values.foreign((task_vars or {}).get("groups", {}))
+        every = [name for name in secret_values.GENERATORS if name not in {*secret_values.NOT_ROTATED, *foreign}]
         names = every if arguments["names"] == ["all"] else arguments["names"]
         try:
             before = rotation.state(file.text)
-            text = self._done(file.text, before, arguments["step"], names)
+            text = self._done(file.text, before, arguments["step"], names, foreign)
         except rotation.RotationError as error:
             raise AnsibleActionFail(f"{file.path}: {error}. Nothing was changed.") from None
         if text != file.text and not self._task.check_mode:
@@ -46,10 +47,10 @@ class ActionModule(ActionBase):
         }
 
     @staticmethod
-    def _done(text: str, state: rotation.State, step: str, names: list[str]) -> str:
+    def _done(text: str, state: rotation.State, step: str, names: list[str], foreign: list[str]) -> str:
         """Return the text after the step; one that was done before a run was broken off is not done again."""
         if step == "begin" and state == "none":
-            return rotation.begin(text, names)
+            return rotation.begin(text, names, foreign)
         if step == "switch" and state == "begun":
             return rotation.switch(text)
         if step == "retire" and state == "switched":

@@ -13,6 +13,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import keep_for_tasks
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import with_tls
 
 HostVars = Mapping[str, Mapping[str, Any]]
 
@@ -200,6 +201,7 @@ class FilterModule:
             "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
+            "url_with_tls": with_tls,
             "utc_time": utc_time,
             "worker_batches": worker_batches,
             "worker_slots": worker_slots,

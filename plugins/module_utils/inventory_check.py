@@ -31,6 +31,12 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.external_check import (
+    check_external,
+    connections,
+    is_external,
+    services_of,
+)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -178,7 +184,9 @@ def check(inventory: Inventory) -> list[Finding]:
         check_ports,
         check_binds,
         check_secrets,
+        check_external,
         check_certificates,
+        check_service_authorities,
         check_dags,
         check_queues,
         check_airflow_config,
@@ -195,7 +203,7 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
     known = {*rules.PROCESS_GROUPS, *rules.PARENT_GROUPS}
     strangers = [group for group in inventory.groups if group not in known | {"all", "ungrouped"}]
     for group in rules.PROCESS_GROUPS:
-        if inventory.groups.get(group):
+        if inventory.groups.get(group) or is_external(inventory, group):
             continue
         similar = nearest(group, strangers, cutoff=0.8)
         remedy = (
@@ -204,7 +212,12 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
             else f"add at least one host to group {group} in the inventory"
         )
         value = "none, the group is " + ("empty" if group in inventory.groups else "missing")
-        yield Finding(f"group {group}", "hosts", value, "a group with at least one host", remedy)
+        expected = "a group with at least one host"
+        if group in rules.EXTERNAL:
+            urls = " and ".join(rules.EXTERNAL[group].urls)
+            expected += f", or {urls} of a service elsewhere"
+            remedy += f", or set {urls} (docs/external-services.md)"
+        yield Finding(f"group {group}", "hosts", value, expected, remedy)
     for parent, children in rules.PARENT_GROUPS.items():
         inside = set(inventory.groups.get(parent, ()))
         for child in children:
@@ -588,10 +601,11 @@ def check_binds(inventory: Inventory) -> Iterator[Finding]:
 def check_secrets(inventory: Inventory) -> Iterator[Finding]:
     """Each secret is there on the hosts that need it, is the same on all of them, and is fit to be one."""
     command = SECRETS_COMMAND.format(inventory=inventory.source)
+    # The password of an external service is what its owner has made it, and stands in the URL.
+    foreign = secret_values.foreign(inventory.groups)
+    needed_by = {name: groups for name, groups in secret_values.NEEDED_BY.items() if name not in foreign}
     for host in inventory.cluster:
-        absent = [
-            name for name, groups in secret_values.NEEDED_BY.items() if name not in host.names and host.groups & groups
-        ]
+        absent = [name for name, groups in needed_by.items() if name not in host.names and host.groups & groups]
         if absent:
             yield Finding(
                 f"host {host.name}",
@@ -600,7 +614,7 @@ def check_secrets(inventory: Inventory) -> Iterator[Finding]:
                 "secrets, made once for the whole cluster",
                 f"run {command}",
             )
-    for name, groups in secret_values.NEEDED_BY.items():
+    for name, groups in needed_by.items():
         values: dict[str, str] = {}
         for host in inventory.cluster:
             if name not in host.names or not host.groups & groups:
@@ -669,6 +683,19 @@ def check_certificates(inventory: Inventory) -> Iterator[Finding]:
             yield from _served(inventory, host, PUBLIC_FILE, PUBLIC_KEY_FILE, (), None)
 
 
+def check_service_authorities(inventory: Inventory) -> Iterator[Finding]:
+    """The authorities of an external service are a file of certificates that may sign others."""
+    for host in inventory.cluster:
+        for external in rules.EXTERNAL.values():
+            if not inventory.sound(host, external.ca_file) or not text_of(host, external.ca_file):
+                continue
+            data, problem = read_file(inventory, host, external.ca_file)
+            if data is not None:
+                _, problem = authorities_of(data, text_of(host, external.ca_file), inventory.now, external.ca_file)
+            if problem:
+                yield Finding(f"host {host.name}", external.ca_file, *problem)
+
+
 def text_of(host: Host, variable: str) -> str:
     """Return a variable as text, "" if it has no value."""
     return str(host.get(variable, ""))
@@ -726,13 +753,13 @@ def read_file(inventory: Inventory, host: Host, variable: str) -> tuple[bytes | 
 
 
 def authorities_of(
-    data: bytes, path: str, now: datetime
+    data: bytes, path: str, now: datetime, variable: str = CA_FILE
 ) -> tuple[list[tls.x509.Certificate] | None, FileProblem | None]:
     """Return the authorities of a file, or what is wrong with it: value, expected, remedy."""
     try:
         found = tls.load_certificates(data)
     except tls.Unusable as error:
-        return None, (f"{show(path)}, {error}", "authorities in PEM form", f"set {CA_FILE} to the right file")
+        return None, (f"{show(path)}, {error}", "authorities in PEM form", f"set {variable} to the right file")
     for certificate in found:
         if not tls.is_authority(certificate):
             return None, (
@@ -1301,6 +1328,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
     targets = [endpoint_of(host, broker, inventory) for host in inventory.cluster]
     brokers = sorted({target[0] for target in targets if target})
     plans = {}
+    held = connections(inventory)
     for host in inventory.cluster:
         if host.name not in in_play:
             continue
@@ -1329,6 +1357,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             ],
             "endpoints": list(endpoints.values()),
             "names": list(names.values()),
+            "services": services_of(inventory, host, held),
             "firewall": is_true(host.get("firewall_enabled", True)),
             "components": components_of(host),
             "binds": [

@@ -176,6 +176,42 @@ ENDPOINTS = (
     Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
     Endpoint("airflow_execution_api_url", "haproxy", "haproxy_execution_api_port", frozenset({"airflow_worker"})),
 )
+
+
+@dataclass(frozen=True)
+class External:
+    """What replaces a group: the service is not one of the cluster's hosts.
+
+    :param urls: variables with the URLs of the service, all of which are set then.
+    :param parts: what the service is for.
+    :param ca_file: variable with the authorities of the service.
+    """
+
+    urls: tuple[str, ...]
+    parts: tuple[str, ...]
+    ca_file: str
+
+
+EXTERNAL: Mapping[str, External] = {
+    "postgres": External(
+        ("airflow_database_url", "airflow_result_backend"), ("metadata", "results"), "airflow_database_ca_file"
+    ),
+    "redis": External(("airflow_broker_url",), ("broker", "flower"), "airflow_broker_ca_file"),
+}
+# Consent to a connection without TLS, or to a certificate that nobody verifies.
+UNVERIFIED_VARIABLE = "airflow_allow_unverified_services"
+# Groups whose hosts connect with the URL of a variable, and what for.
+CLIENTS: Mapping[str, frozenset[str]] = {
+    **{endpoint.url: endpoint.clients for endpoint in ENDPOINTS if endpoint.group in EXTERNAL},
+    "airflow_broker_url": frozenset({"airflow_scheduler", "airflow_worker"}),
+    "airflow_flower_broker_url": frozenset({"flower"}),
+}
+PARTS: Mapping[str, str] = {
+    "airflow_database_url": "metadata",
+    "airflow_result_backend": "results",
+    "airflow_broker_url": "broker",
+    "airflow_flower_broker_url": "flower",
+}
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
 # Components of a host, as host_state has them, by the groups that bring them.
@@ -287,7 +323,9 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_api_server_first_port": _PORT,
     "airflow_api_server_instances": Between(1, 64),
     "airflow_api_server_workers": Between(1, 64),
-    "airflow_broker_url": Matches(r"(?:redis|rediss|sentinel)://\S+", "a URL such as redis://:password@host:6379/0"),
+    "airflow_broker_url": Matches(
+        r"(?:redis|rediss|sentinel)://\S+", "a URL such as rediss://user:password@host:6379/0"
+    ),
     "airflow_config_extra_sections": Matches(r"[A-Za-z0-9_.-]+", "names of sections", empty=True),
     "airflow_dag_processor_stop_timeout": _SECONDS,
     "airflow_dags_git_url": Matches(
@@ -318,6 +356,7 @@ RULES: Mapping[str, Between | Matches] = {
         "CeleryExecutor alone: tasks of another executor do not reach the Execution API and are not fenced",
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
+    "airflow_flower_broker_url": Matches(r"(?:redis|rediss|sentinel)://\S+", "a URL such as rediss://host:6379/0"),
     "airflow_host_control_memory_mb": _MEMORY,
     "airflow_housekeeping_database_days": Between(1, 36_500, "(days)"),
     "airflow_housekeeping_log_days": Between(1, 36_500, "(days)"),

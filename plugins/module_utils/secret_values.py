@@ -6,7 +6,7 @@ import base64
 import binascii
 import secrets
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _LETTERS = string.ascii_letters + string.digits
@@ -75,6 +75,20 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "flower_broker_password": frozenset({"redis", "flower"}),
     "flower_password": frozenset({"flower"}),
 }
+
+# Logins of a service that one group runs. While the group is empty they belong to an external service.
+LOGIN_OF: Mapping[str, str] = {
+    "airflow_broker_password": "redis",
+    "airflow_database_password": "postgres",
+    "airflow_results_password": "postgres",
+    "backup_passphrase": "postgres",
+    "flower_broker_password": "redis",
+}
+
+
+def foreign(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the secrets that are not the cluster's own: those of a service that none of its hosts runs."""
+    return [name for name, group in LOGIN_OF.items() if not groups.get(group)]
 
 
 def fernet_problem(value: str) -> str | None:

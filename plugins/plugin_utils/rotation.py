@@ -56,13 +56,21 @@ def rotating(text: str) -> list[str]:
     return sorted(set(names) & set(secret_values.GENERATORS))
 
 
-def begin(text: str, names: Iterable[str]) -> str:
-    """Return the text of the secrets file with a new value for each of the names beside the present one."""
+def begin(text: str, names: Iterable[str], foreign: Iterable[str] = ()) -> str:
+    """Return the text of the secrets file with a new value for each of the names beside the present one.
+
+    :param foreign: secrets of external services, which only their owner can change.
+    """
     values, fresh = _values(text), {}
     for name in sorted(set(names)):
         if name not in secret_values.GENERATORS:
             known = ", ".join(secret_values.GENERATORS)
             raise RotationError(f"{name} is no secret of the cluster. Expected: all, or some of {known}")
+        if name in foreign:
+            raise RotationError(
+                f"{name} is not rotated: group {secret_values.LOGIN_OF[name]} is empty, so the login is one of an "
+                "external service. Change the password there, then in the URL that the inventory sets, and run site.yml"
+            )
         if name in secret_values.NOT_ROTATED:
             raise RotationError(f"{name} is not rotated: {secret_values.NOT_ROTATED[name]}")
         if not isinstance(values.get(name), str):

@@ -1,0 +1,154 @@
+"""A cluster whose PostgreSQL and Redis are those of somebody else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from airflow_client import AirflowClient
+from cluster_inventory import PROJECT, Cluster
+from faults.harness import DAG
+from faults.machines import Machines
+from faults.operation import Playbooks
+
+SERVICES = "services1"
+PREFLIGHT = "playbooks/preflight.yml"
+DATABASE = "postgresql://air:{{ external_database_password | airflow_celery.cluster.url_quote }}@services1"
+RESULTS = "db+postgresql://air_results:{{ external_results_password | airflow_celery.cluster.url_quote }}@services1"
+REDIS = """export REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /etc/redis/redis.conf)
+exec redis-cli -p 6380 --tls --insecure "$@" """
+
+pytestmark = pytest.mark.long
+
+
+def sql(machines: Machines, query: str, database: str = "postgres") -> str:
+    """Return the answer to a query of the administrator of the server."""
+    psql = ("runuser", "-u", "postgres", "--", "psql", "--no-psqlrc", "-qtA", "-v", "ON_ERROR_STOP=1", "-d", database)
+    return machines.told(SERVICES, query, *psql).strip()
+
+
+def redis(machines: Machines, *command: str) -> str:
+    """Return the answer of Redis to its administrator."""
+    return machines.run(SERVICES, "sh", "-euc", REDIS, "redis-cli", *command).strip()
+
+
+def test_tasks_run_and_the_cluster_is_healthy(cluster: Cluster, client: AirflowClient, playbooks: Playbooks) -> None:
+    run_id = client.trigger(DAG, {"tasks": 6, "seconds": 1})
+    assert client.wait_for_run(DAG, run_id, seconds=180).state == "success"
+    assert "Healthy." in playbooks.run("playbooks/status.yml").must_succeed().output
+    assert cluster.flower_workers() == set(cluster.workers)
+
+
+def test_nothing_of_the_own_services_is_on_the_hosts(cluster: Cluster, machines: Machines) -> None:
+    for name in ("control1", "worker1"):
+        found = machines.shell(
+            name,
+            """dpkg-query -Wf '${Package}\\n' | grep -xE 'postgresql-[0-9]+|redis-server|pgbackrest' || true
+            ls -d /etc/pgbackrest.conf /etc/airflow/tls/postgres* /etc/airflow/tls/redis* 2>/dev/null || true
+            ls /etc/systemd/system | grep -E 'postgres|redis|airflow-backup' || true
+            ss -Hltn 'sport = :5432 or sport = :5433 or sport = :6379'
+            nft list table inet airflow_firewall | grep -E 'dport.*(5432|5433|6379)' || true""",
+        )
+        assert found == "", name
+
+
+def test_every_connection_is_encrypted_and_verified(cluster: Cluster, machines: Machines) -> None:
+    sessions = sql(
+        machines,
+        "SELECT usename, bool_and(ssl) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) "
+        "WHERE usename IN ('air', 'air_results') GROUP BY 1 ORDER BY 1",
+    )
+    assert sessions.splitlines() == ["air|t", "air_results|t"]
+    for name, process in (("control1", "scheduler"), ("worker1", "worker")):
+        secrets = machines.run(name, "cat", f"/etc/airflow/secrets/{process}.env")
+        assert "ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=/etc/airflow/tls/broker-ca.pem" in secrets
+        assert "sslmode=verify-full&sslrootcert=/etc/airflow/tls/database-ca.pem" in secrets
+    assert "AIRFLOW__DATABASE" not in machines.run("worker1", "cat", "/etc/airflow/secrets/worker.env")
+
+
+def test_a_password_stands_in_no_command_line(machines: Machines, playbooks: Playbooks) -> None:
+    done = playbooks.run(PREFLIGHT, "-vvv").must_succeed()
+    words = ("pass@word", "pass%40word")
+    assert not any(word in done.output for word in words)
+    for name in ("control1", "worker1"):
+        lines = machines.shell(name, "ps -eo args")
+        assert not any(word in lines for word in words)
+
+
+@pytest.fixture
+def broken(machines: Machines) -> Iterator[None]:
+    """Databases and users that lack something; gone afterwards."""
+    databases, roles = ("latin", "foreign_owner"), ("poor",)
+    sql(machines, "CREATE DATABASE latin OWNER air ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    sql(machines, "CREATE DATABASE foreign_owner TEMPLATE template0")
+    sql(machines, "CREATE TABLE dag (id int)", "foreign_owner")
+    sql(machines, "CREATE ROLE poor LOGIN PASSWORD 'hunter2222'")
+    yield
+    for database in databases:
+        sql(machines, f"DROP DATABASE {database}")
+    for role in roles:
+        sql(machines, f"DROP ROLE {role}")
+
+
+def test_the_preflight_names_what_is_missing(machines: Machines, playbooks: Playbooks, broken: None) -> None:
+    cases: list[tuple[dict[str, str], tuple[str, ...]]] = [
+        (
+            {"airflow_database_url": f"{DATABASE}/nowhere", "airflow_result_backend": f"{RESULTS}/foreign_owner"},
+            (
+                'database "nowhere" does not exist',
+                "CREATE DATABASE nowhere OWNER air",
+                "host worker1: airflow_result_backend",
+                "no right of air_results to create tables in schema public",
+            ),
+        ),
+        (
+            {
+                "airflow_database_url": f"{DATABASE}/latin",
+                "airflow_result_backend": "db+postgresql://nobody:x@services1/airflow_results",
+                "airflow_broker_url": "rediss://:wrong@services1:6380/0",
+            },
+            ("encoding LATIN1", 'authentication failed for user "nobody"', "create the role", "WRONGPASS"),
+        ),
+        (
+            {
+                "airflow_database_url": f"{DATABASE}/foreign_owner",
+                "airflow_broker_ca_file": str(PROJECT / "molecule/external/inventory/.pki/ca.pem"),
+            },
+            ("1 tables in schema public that belong to other roles", "its certificate is not accepted"),
+        ),
+        (
+            {"airflow_database_ca_file": "", "airflow_broker_url": "rediss://:wrong@services1:22/0"},
+            ("set airflow_database_ca_file", "no TLS"),
+        ),
+    ]
+    for changes, pieces in cases:
+        done = playbooks.run(PREFLIGHT, "-e", json.dumps(changes)).must_fail("No machine was changed")
+        for piece in pieces:
+            assert piece in done.text, (piece, done.output)
+        assert "pass@word" not in done.output
+
+
+def test_a_redis_with_users_needs_the_rights_of_the_docs(machines: Machines, playbooks: Playbooks) -> None:
+    text = " ".join((PROJECT / "docs/external-services.md").read_text().split())
+    lines = re.findall(r"ACL SETUSER (\w+) on >PASSWORD ([^`]*?) (?=ACL|```)", text)
+    # A selector in parentheses is one word.
+    rules = {name: re.findall(r"\([^)]*\)|\S+", rule) for name, rule in lines}
+    assert set(rules) == {"airflow", "flower"}
+    for name, rule in rules.items():
+        redis(machines, "ACL", "SETUSER", name, "reset", "on", ">hunter2222", *rule)
+    urls = {
+        "airflow_broker_url": "rediss://airflow:hunter2222@services1:6380/0",
+        "airflow_flower_broker_url": "rediss://flower:hunter2222@services1:6380/0",
+    }
+    try:
+        playbooks.run(PREFLIGHT, "-e", json.dumps(urls)).must_succeed()
+        redis(machines, "ACL", "SETUSER", "airflow", "-brpop", "-publish")
+        redis(machines, "ACL", "SETUSER", "flower", "-llen")
+        done = playbooks.run(PREFLIGHT, "-e", json.dumps(urls)).must_fail("without the right to BRPOP")
+        assert "PUBLISH" in done.text
+        assert "airflow_flower_broker_url" in done.text
+        assert "LLEN" in done.text
+    finally:
+        redis(machines, "ACL", "DELUSER", "airflow", "flower")

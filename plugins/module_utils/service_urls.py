@@ -1,0 +1,73 @@
+"""URLs of databases and brokers, as SQLAlchemy and Celery write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+DEFAULT_PORTS = {"postgresql": 5432, "redis": 6379, "rediss": 6379}
+# How each scheme spells that a certificate is verified: option, its values, and the option with the authorities.
+TLS_OPTIONS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "postgresql": ("sslmode", ("verify-full", "verify-ca"), "sslrootcert"),
+    "rediss": ("ssl_cert_reqs", ("CERT_REQUIRED", "required"), "ssl_ca_certs"),
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a URL says. The password appears in no representation."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Address, database and user, for a person."""
+        user = f" as {self.user}" if self.user else ""
+        return f"{self.host}:{self.port}/{self.database}{user}"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the connection uses TLS and the certificate of the service is verified."""
+        if self.scheme not in TLS_OPTIONS:
+            return False
+        option, values, _ = TLS_OPTIONS[self.scheme]
+        return self.options.get(option, values[0]) in values
+
+
+def parse(url: str) -> Service:
+    """Return what a URL says; raises ValueError for one without a host."""
+    parts = urlsplit(url[3:] if url.startswith("db+") else url)
+    scheme = parts.scheme.split("+")[0]
+    if not parts.hostname:
+        raise ValueError("a URL without a host")
+    return Service(
+        scheme,
+        parts.hostname,
+        parts.port or DEFAULT_PORTS.get(scheme, 0),
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        unquote(parts.path.lstrip("/")),
+        dict(parse_qsl(parts.query)),
+    )
+
+
+def with_tls(url: str, ca_file: str) -> str:
+    """Return a URL with the options of verified TLS. An option that the URL has stays as it is."""
+    scheme = url.partition(":")[0].replace("db+", "").split("+")[0]
+    if scheme not in TLS_OPTIONS:
+        return url
+    address, _, query = url.partition("?")
+    given = dict(parse_qsl(query))
+    option, values, authorities = TLS_OPTIONS[scheme]
+    added = {option: values[0]} if option not in given else {}
+    if given.get(option, values[0]) in values and authorities not in given:
+        added[authorities] = ca_file
+    if not added:
+        return url
+    return f"{address}?{'&'.join([query] * bool(query) + [f'{name}={value}' for name, value in added.items()])}"
