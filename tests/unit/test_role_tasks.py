@@ -148,6 +148,8 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
     assert set(found) - apart == {"roles/airflow/tasks/packages.yml"}
     assert all(module_of(task, ("apt",))["lock_timeout"] == 600 for task in found.values())  # type: ignore[index]
     assert "when" in found["roles/airflow/tasks/packages.yml"]
+
+
 PLAYS = [
     (path, play)
     for path in sorted([ROOT / "site.yml", *ROOT.glob("playbooks/*.yml"), *ROOT.glob("molecule/*/*.yml")])
