@@ -24,6 +24,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     name_warnings,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 HEADING = "The inventory is refused, {count} {noun}. No machine was touched."
@@ -38,9 +39,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        self.validate_argument_spec(argument_spec={})
+        spec = {"programs": {"type": "list", "elements": "str", "choices": PROGRAMS, "default": []}}
+        _, arguments = self.validate_argument_spec(argument_spec=spec)
         inventory = self._inventory_of(variables)
-        findings = stray_words(variables) + check(inventory)
+        findings = [*stray_words(variables), *check(inventory), *check_programs(inventory, arguments["programs"])]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)
         if findings:
             return result | {"failed": True, "msg": report(findings, HEADING)}

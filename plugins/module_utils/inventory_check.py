@@ -52,7 +52,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
     show,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import environment_problem
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import requirements
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, requirements
 from packaging.version import InvalidVersion, Version
 
 SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
@@ -190,6 +190,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_dags,
         check_queues,
         check_airflow_config,
+        check_config_packages,
         check_failover,
         check_memory,
     ):
@@ -1061,6 +1062,31 @@ def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
             seen[key] = list(config_problems(config, extra if isinstance(extra, list) else [], inventory.options))
         for variable, value, expected, remedy in seen[key]:
             yield Finding(f"host {host.name}", variable, value, expected, remedy)
+
+
+def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
+    """Each package that a setting needs is in the runtime. Without it Airflow only logs an error."""
+    seen: dict[str, list[config_packages.Missing]] = {}
+    lists = ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements")
+    for host in inventory.cluster:
+        config = host.get("airflow_config", {})
+        if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config", *lists):
+            continue
+        added = [*host.get(lists[0], []), *(host.get(lists[1], []) if rules.WORKER_GROUP in host.groups else [])]
+        # Airflow imports from its plugins folder, too.
+        plugins = text_of(host, "airflow_plugins_dir")
+        key = repr((config, added, plugins))
+        if key not in seen:
+            seen[key] = list(config_packages.missing(config, added, [Path(plugins)] if plugins else []))
+        for problem in seen[key]:
+            package = problem.requirement or "the package that has it"
+            yield Finding(
+                f"host {host.name}",
+                f"airflow_config.{problem.option}",
+                problem.needs,
+                "what the lock of the runtime has, or a package of airflow_runtime_extra_requirements brings",
+                f"add {package} to airflow_runtime_extra_requirements",
+            )
 
 
 Problem = tuple[str, str, str, str]

@@ -19,7 +19,15 @@ description:
     expired or do not fit (C(docs/certificates.md)), and sections and options of
     C(airflow_config) that Airflow does not know.
   - Warns of certificates that a person has brought and that expire soon.
+  - Looks for the programs that the run needs on the controller.
   - Fails once, with everything that it found.
+options:
+  programs:
+    description: Programs that the playbook uses on the controller, besides those that connect to the hosts.
+    type: list
+    elements: str
+    choices: [rsync, uv]
+    default: []
 attributes:
   action:
     description: Whether an action plugin runs the module on the controller.
@@ -32,6 +40,7 @@ attributes:
 EXAMPLES = r"""
 - name: Validate the inventory
   airflow_celery.cluster.validate_inventory:
+    programs: [uv]
   run_once: true
   register: preflight
 """

@@ -107,8 +107,11 @@ Play = Callable[..., Run]
 def play() -> Play:
     """Return a function that runs a playbook of ours on an inventory."""
 
-    def run(playbook: str, inventory: Path, *arguments: str, readable: bool = True) -> Run:
+    def run(
+        playbook: str, inventory: Path, *arguments: str, readable: bool = True, path: str = os.environ["PATH"]
+    ) -> Run:
         ours = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        ours["PATH"] = path
         if readable:
             ours |= {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
         done = subprocess.run(

@@ -405,6 +405,18 @@ ROWS = [
     # airflow_config
     Row(
         "config",
+        "a setting without its package",
+        setting("metrics", statsd_on=True, statsd_host="192.0.2.9"),
+        (f"{ALL}airflow_config.metrics.statsd_on = True needs statsd", "add apache-airflow[statsd] to"),
+    ),
+    Row(
+        "config",
+        "a class without its provider",
+        setting("secrets", backend="airflow.providers.hashicorp.secrets.vault.VaultBackend"),
+        ("airflow_config.secrets.backend = airflow.providers.hashicorp", "add apache-airflow-providers-hashicorp to"),
+    ),
+    Row(
+        "config",
         "misspelt section",
         setting("loging", remote_logging=True),
         (f"{ALL}airflow_config.loging = a section with remote_logging", "nearest is logging", "rename it to logging"),

@@ -1,0 +1,154 @@
+"""Python packages that settings of Airflow need, and that the lock of the runtime may not have.
+
+Airflow logs an error for most of them and continues without the feature. ``airflow_imports.json`` says what Airflow
+imports for which setting. scripts/airflow_imports.py derives it from the locked Airflow's source.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROVIDER_MODULE = re.compile(r"\bairflow\.providers(?:\.[a-z_][a-z0-9_]*)+")
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+")
+TRUE = frozenset({"t", "true", "1"})
+ANY = frozenset[str]()
+# Settings that switch something on, with which values, and the requirement that brings the package for it.
+SWITCHES: Mapping[str, tuple[frozenset[str], str]] = {
+    "api.server_type": (frozenset({"gunicorn"}), "apache-airflow[gunicorn]"),
+    "celery.pool": (frozenset({"eventlet", "gevent"}), "apache-airflow-core[async]"),
+    "core.security": (frozenset({"kerberos"}), "apache-airflow[kerberos]"),
+    "metrics.otel_on": (TRUE, "apache-airflow-task-sdk[otel]"),
+    "metrics.statsd_datadog_enabled": (TRUE, "apache-airflow-task-sdk[datadog]"),
+    "metrics.statsd_on": (TRUE, "apache-airflow[statsd]"),
+    "profiling.memray_trace_components": (ANY, "apache-airflow[memray]"),
+    "sentry.sentry_on": (TRUE, "apache-airflow[sentry]"),
+    "traces.otel_on": (TRUE, "apache-airflow-task-sdk[otel]"),
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A package that a setting needs.
+
+    :param option: ``section.option``.
+    :param needs: what Airflow would import or use.
+    :param requirement: what brings it; empty if that is the site's own package.
+    """
+
+    option: str
+    needs: str
+    requirement: str
+
+
+@cache
+def imports() -> Mapping[str, Any]:
+    """Return what scripts/airflow_imports.py has written."""
+    found: Mapping[str, Any] = json.loads((PROJECT / "roles/preflight/files/airflow_imports.json").read_text())
+    return found
+
+
+@cache
+def locked() -> frozenset[str]:
+    """Return the packages of group ``airflow`` of uv.lock, with all that they need."""
+    packages = {package["name"]: package for package in tomllib.loads((PROJECT / "uv.lock").read_text())["package"]}
+    todo = [(entry["name"], "") for entry in packages["airflow-celery-cluster"]["dev-dependencies"]["airflow"]]
+    todo += [
+        (entry["name"], extra)
+        for entry in packages["airflow-celery-cluster"]["dev-dependencies"]["airflow"]
+        for extra in entry.get("extra", [])
+    ]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        name, extra = item = todo.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        package = packages[name]
+        entries = package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
+        todo += [(entry["name"], wanted) for entry in entries for wanted in ("", *entry.get("extra", []))]
+    return frozenset(name for name, _ in seen)
+
+
+def brought_by(requirement: str) -> set[str]:
+    """Return the packages of a requirement as far as its text says them."""
+    try:
+        parsed = Requirement(requirement)
+    except InvalidRequirement:
+        return set()  # a finding already
+    name = canonicalize_name(parsed.name)
+    return {name}.union(*(imports()["extras"].get(name, {}).get(extra, []) for extra in parsed.extras))
+
+
+def missing(
+    config: Mapping[str, Any], requirements: Iterable[str], directories: Iterable[Path] = ()
+) -> Iterator[Missing]:
+    """Yield what the settings need and neither the lock nor the further requirements have.
+
+    :param config: ``{section: {option: value}}``.
+    :param directories: places of the site's own modules.
+    """
+    added = set[str]().union(*map(brought_by, requirements))
+    available = locked() | added
+    # Which modules a package of the site has, its name does not say.
+    own_packages = any(not name.startswith("apache-airflow") for name in added)
+    for section, entries in config.items():
+        for option, value in entries.items() if isinstance(entries, Mapping) else ():
+            name = f"{section}.{option}".lower()
+            text = str(value).strip()
+            values, requirement = SWITCHES.get(name, (ANY, ""))
+            if requirement and text and (values == ANY or text.lower() in values):
+                own = canonicalize_name(Requirement(requirement).name)
+                if absent := sorted(brought_by(requirement) - available - {own}):
+                    yield Missing(name, f"{text} needs {', '.join(absent)}", requirement)
+            for module in dict.fromkeys(PROVIDER_MODULE.findall(text)):
+                yield from _provider(name, module, available)
+            if name in imports()["classes"] and not own_packages:
+                yield from _own_module(name, text, directories)
+    yield from _remote_logging(config, available)
+
+
+def _provider(option: str, module: str, available: Iterable[str]) -> Iterator[Missing]:
+    providers: Mapping[str, str] = imports()["providers"]
+    parts = module.split(".")
+    prefixes = (".".join(parts[:length]) for length in range(len(parts), 2, -1))
+    package = next((providers[prefix] for prefix in prefixes if prefix in providers), None)
+    if package and package not in available:
+        yield Missing(option, module, package)
+
+
+def _own_module(option: str, text: str, directories: Iterable[Path]) -> Iterator[Missing]:
+    for path in map(str.strip, text.split(",")):
+        top = path.partition(".")[0]
+        if not IMPORT_PATH.fullmatch(path) or top in {"airflow", "airflow_celery_cluster"} | sys.stdlib_module_names:
+            continue
+        if canonicalize_name(top) not in locked() and not any(
+            (folder / top).exists() or (folder / f"{top}.py").exists() for folder in directories
+        ):
+            yield Missing(option, path, "")
+
+
+def _remote_logging(config: Mapping[str, Any], available: Iterable[str]) -> Iterator[Missing]:
+    logging = config.get("logging") or {}
+    if str(logging.get("remote_logging", "")).lower() not in TRUE:
+        return
+    folder = str(logging.get("remote_base_log_folder", ""))
+    for place, module in imports()["remote_logging"].items():
+        section, _, option = place.partition(".")
+        host = (config.get(section) or {}).get(option) if option and "/" not in place else None
+        if host or folder.startswith(place):
+            yield from _provider(
+                "logging.remote_logging" if host else "logging.remote_base_log_folder", module, available
+            )
+            return
