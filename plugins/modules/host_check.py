@@ -151,6 +151,13 @@ options:
         description: Name or address at which clients connect. Empty for loopback.
         type: str
         default: ""
+  sandbox:
+    description:
+      - Settings of a systemd unit as C(NAME=VALUE), which systemd must be able to apply. A transient unit that runs
+        C(true) tries them.
+    type: list
+    elements: str
+    default: []
   take_over:
     description: Components that the cluster may take over although something else has installed them.
     type: list
@@ -262,6 +269,8 @@ DEBIAN = ("12", "13")
 ARCHITECTURES = ("x86_64", "aarch64")
 PYTHON = (3, 11)
 RELEASE_FILE = "/opt/airflow/current/release.json"
+DEBIAN_MODULES = "/usr/lib/python3/dist-packages"
+SANDBOX_STATUS = {217: "217/USER", 218: "218/CAPABILITIES", 226: "226/NAMESPACE", 228: "228/SECCOMP"}
 LISTEN = "0A"
 SILENCE = "no answer within"
 
@@ -310,6 +319,46 @@ def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd
             )
         )
     return found
+
+
+def check_interpreter(executable: str, path: list[str]) -> list[dict[str, str]]:
+    """Look whether Python finds the modules that Debian packages bring."""
+    if DEBIAN_MODULES in path:
+        return []
+    return [
+        finding(
+            "ansible_python_interpreter",
+            executable,
+            f"the Python of Debian, which has {DEBIAN_MODULES} in its path: the roles install python3-apt, "
+            "python3-cryptography and python3-psycopg2 for it",
+            "set ansible_python_interpreter: /usr/bin/python3",
+        )
+    ]
+
+
+def sandbox_command(settings: list[str]) -> list[str]:
+    """Return the command that tries a sandbox."""
+    properties = [f"--property={setting}" for setting in settings]
+    return ["systemd-run", "--quiet", "--wait", "--collect", *properties, "/bin/true"]
+
+
+def check_sandbox(code: int, error: str) -> list[dict[str, str]]:
+    """Return a finding for a sandbox that systemd could not make.
+
+    :param code: exit status of sandbox_command. systemd's own are documented in systemd.exec(5).
+    """
+    if code == 0:
+        return []
+    reason = error.strip().splitlines()[-1:] or ["the unit ended with status " + SANDBOX_STATUS.get(code, str(code))]
+    return [
+        finding(
+            "systemd",
+            f"the sandbox of the cluster's units cannot be made: {reason[0]}",
+            "a machine, or a container in which systemd may create namespaces",
+            "allow nesting in the container (LXC, Proxmox: features: nesting=1), or use a virtual machine; single "
+            "settings can be left out with airflow_sandbox (docs/sandbox.md)",
+        )
+    ]
 
 
 def total_mb(meminfo: str) -> int:
@@ -658,6 +707,7 @@ def main() -> None:
                     "reached": {"type": "str", "default": ""},
                 },
             },
+            "sandbox": {"type": "list", "elements": "str", "default": []},
             "take_over": {"type": "list", "elements": "str", "default": []},
             "account": {"type": "str", "default": ""},
             "repository": {"type": "str", "default": ""},
@@ -703,7 +753,11 @@ def main() -> None:
         holders(sockets),
         is_active,
     )
+    found += check_interpreter(sys.executable, sys.path)
     found += check_binds(params["binds"])
+    if params["sandbox"] and os.path.isdir("/run/systemd/system") and os.geteuid() == 0:
+        code, _, error = module.run_command(sandbox_command(params["sandbox"]))
+        found += check_sandbox(code, error)
     if params["firewall"]:
         known = check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
         found += known or host_state.check_rules(

@@ -243,6 +243,31 @@ def test_a_name_without_ipv4_is_a_finding() -> None:
     assert host_check.resolve("::1") == "no IPv4 address, ::1 only"
 
 
+def test_another_python_is_a_finding() -> None:
+    assert (
+        host_check.check_interpreter("/usr/bin/python3", ["", "/usr/lib/python3.11", "/usr/lib/python3/dist-packages"])
+        == []
+    )
+    found = host_check.check_interpreter("/usr/local/bin/python3.12", ["", "/usr/local/lib/python3.12/site-packages"])
+    assert [item["value"] for item in found] == ["/usr/local/bin/python3.12"]
+    assert "/usr/bin/python3" in found[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "said"),
+    [
+        (0, "", ""),
+        (226, "", "226/NAMESPACE"),
+        (1, "Failed to start transient service unit: Unknown assignment: X=1\n", "Unknown assignment"),
+        (7, "", "status 7"),
+    ],
+)
+def test_a_sandbox_that_systemd_cannot_make_is_a_finding(code: int, error: str, said: str) -> None:
+    found = host_check.check_sandbox(code, error)
+    assert bool(found) == bool(said)
+    assert not said or said in found[0]["value"]
+
+
 def test_the_module_names_no_syntax_that_an_old_python_lacks() -> None:
     # The module itself tells the owner of a machine with Python 3.9 what it lacks.
     ast.parse(Path(host_check.__file__).read_text(), feature_version=(3, 8))
