@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import addresses
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import status_report
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.status_report import Cluster, Host, Limits
 
 
@@ -70,7 +71,8 @@ def host_of(name: str, variables: Mapping[str, Any], address: str, groups: Mappi
     return Host(
         name=name,
         address=address,
-        groups=sorted(group for group, members in groups.items() if name in members),
+        groups=sorted(group for group, members in groups.items() if name in members)
+        + ([FIRST_SCHEDULER] if name in groups.get("airflow_scheduler", [])[:1] else []),
         pools=sorted(
             group
             for group, members in groups.items()

@@ -9,19 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER, PARTS, part_of
+
 WIDTH = 140
-# What must run on the hosts of a group.
-GROUP_UNITS = {
-    "postgres": ("postgresql@*.service",),
-    "redis": ("redis-server.service",),
-    "haproxy": ("haproxy.service",),
-    "airflow_scheduler": ("airflow-scheduler.service",),
-    "airflow_api_server": ("airflow-api-server@*.service", "airflow-execution-api@*.service"),
-    "airflow_dag_processor": ("airflow-dag-processor.service",),
-    "airflow_triggerer": ("airflow-triggerer.service",),
-    "flower": ("airflow-flower.service",),
-    "airflow_worker": ("airflow-worker.service",),
-}
 GROUP_JOBS = {
     "airflow_scheduler": "SchedulerJob",
     "airflow_triggerer": "TriggererJob",
@@ -51,7 +41,7 @@ class Host:
 
     :param name: inventory name.
     :param address: how the other hosts reach it; Airflow's ``hostname`` of its tasks and jobs.
-    :param groups: inventory groups that it is in.
+    :param groups: inventory groups that it is in; ``airflow_scheduler[0]`` for the first scheduler.
     :param pools: those of them that have nothing but workers in them.
     :param status: what the module ``cluster_status`` returned; None where it did not.
     :param error: why there is no status.
@@ -146,11 +136,23 @@ def _is_healthy(unit: Mapping[str, Any]) -> bool:
     return works or unit["state"] in ("active", "reloading")
 
 
+def _missing_groups(host: Host, unit: Mapping[str, Any]) -> Sequence[str]:
+    """Return the groups of which the host had to be in one to have this unit; nothing where it may have the unit."""
+    part = part_of(unit["name"])
+    if part is None or set(part.groups) & set(host.groups):
+        return ()
+    # A unit of a package may be somebody else's, and one that is disabled is nobody's.
+    return () if part.packaged and (not unit["ours"] or _is_idle(unit)) else part.groups
+
+
 def _unit_reasons(host: Host, now: float) -> list[str]:
     units = (host.status or {}).get("units", ())
     found = []
     for unit in units:
         name = unit["name"].removesuffix(".service")
+        if groups := _missing_groups(host, unit):
+            found.append(f"unit {name} is there, and the host is not in group {' or '.join(groups)}: run site.yml")
+            continue
         if _is_idle(unit):
             continue
         if _drained(host) and name in ("airflow-worker", "airflow-worker-watchdog"):
@@ -158,7 +160,7 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
         if not _is_healthy(unit):
             why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
             found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
-    for group, pattern in ((group, pattern) for group, patterns in GROUP_UNITS.items() for pattern in patterns):
+    for group, pattern in ((group, pattern) for part in PARTS for group in part.groups for pattern in part.runs):
         matching = [unit for unit in units if fnmatch.fnmatchcase(unit["name"], pattern)]
         # What is enabled has been told above.
         if group in host.groups and not any(u["enabled"] or u["state"] not in ("inactive",) for u in matching):
@@ -334,7 +336,7 @@ def _unit_rows(cluster: Cluster) -> list[list[str]]:
             host.name,
             unit["name"].removesuffix(".service"),
             _unit_state(unit),
-            moment(unit["since"]),
+            "never" if _is_idle(unit) and unit["since"] is None else moment(unit["since"]),
             str(unit["restarts"]),
             size(unit["memory"]),
         ]
@@ -422,7 +424,7 @@ def document(cluster: Cluster) -> dict[str, Any]:
             host.name: {
                 "healthy": not host_reasons(host, cluster.now, cluster.limits),
                 "address": host.address,
-                "groups": list(host.groups),
+                "groups": [group for group in host.groups if group != FIRST_SCHEDULER],
                 "pools": list(host.pools),
                 "error": host.error,
                 "status": host.status,

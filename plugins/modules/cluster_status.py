@@ -59,6 +59,8 @@ PROPERTIES = (
     "MemoryCurrent",
     "NeedDaemonReload",
     "FragmentPath",
+    "DropInPaths",
+    "InactiveEnterTimestamp",
     "EnvironmentFiles",
 )
 CURRENT = "/opt/airflow/current"
@@ -113,8 +115,9 @@ def unit_status(unit: dict[str, list[str]]) -> dict[str, Any]:
         return unit.get(name, [""])[-1]
 
     name = value("Id")
-    since = seconds_of(value("StateChangeTimestamp"))
     active = value("ActiveState")
+    # Of a unit that has nothing to do: the end of its last run. Its state changes when systemd reads its file, too.
+    since = seconds_of(value("InactiveEnterTimestamp" if active == "inactive" else "StateChangeTimestamp"))
     running = active in ("active", "reloading")
     return {
         "name": name,
@@ -131,7 +134,18 @@ def unit_status(unit: dict[str, list[str]]) -> dict[str, Any]:
         else None,
         "stale": stale_files(files_of(name, unit), since) if running and name.startswith("airflow-") else [],
         "reload": value("NeedDaemonReload") == "yes",
+        # Of a package's unit: it has a drop-in of the cluster.
+        "ours": name.startswith("airflow-")
+        or any(os.path.basename(path).startswith("airflow-") for path in value("DropInPaths").split()),
     }
+
+
+def last_entry(printed: str) -> float | None:
+    """Return the time of the entry that ``journalctl --output=json`` prints, in seconds; None for no entry."""
+    try:
+        return int(json.loads(printed)["__REALTIME_TIMESTAMP"]) / 1e6
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def disk(path: str) -> dict[str, int] | None:
@@ -209,11 +223,19 @@ def main() -> None:
     for path in sorted(glob.glob(CERTIFICATES)):
         _, out, _ = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", path])
         certificates[path] = expiry(out)
+    units = [unit_status(unit) for unit in blocks(shown) if unit.get("LoadState") == ["loaded"]]
+    for unit in units:
+        if unit["state"] == "inactive" and unit["since"] is None:
+            # systemd forgets at a boot, and the journal does not.
+            _, out, _ = module.run_command(
+                ["journalctl", "--quiet", "--lines=1", "--output=json", "--unit", unit["name"]]
+            )
+            unit["since"] = last_entry(out)
     status = {
         "time": time.time(),
         "debian": debian(),
         "release": os.path.basename(os.readlink(CURRENT)) if os.path.islink(CURRENT) else "",
-        "units": [unit_status(unit) for unit in blocks(shown) if unit.get("LoadState") == ["loaded"]],
+        "units": units,
         "disks": {path: found for path in DISKS if (found := disk(path)) is not None},
         "certificates": certificates,
         "backup": last_backup(BACKUP),

@@ -38,6 +38,11 @@ options:
       - Of a timer, systemd reads the unit that it starts anew as well, if its file has changed.
     type: str
     required: true
+  state:
+    description: With V(stopped), the unit is stopped and does not start at boot. What runs in it has its time to end.
+    type: str
+    choices: [started, stopped]
+    default: started
   files:
     description: Files that the unit reads when it starts. The unit file itself is always one of them.
     type: list
@@ -96,7 +101,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, of C(enable), C(start), C(restart), C(reload) and C(disable) with another instance.
+  description: >-
+    What was done, of C(enable), C(start), C(restart), C(reload), C(disable), C(stop), and C(disable) with another
+    instance.
   returned: always
   type: list
   elements: str
@@ -130,6 +137,7 @@ STARTS = "Unit"
 # So often a unit may fall over while it is waited for: its database may be a moment later than itself.
 FALLS_ALLOWED = 2
 RUNNING = ("active", "reloading")
+STOPPED = ("inactive", "failed")
 # The units of a time span as systemd prints it.
 SPANS = {"w": 604_800, "d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 0.001, "us": 0.000_001}
 WORKER = "airflow-worker"
@@ -178,6 +186,12 @@ def plan(
         return [*actions, "restart"], newer
     newer = newer_files(reload_files, since)
     return [*actions, *(["reload"] if newer else [])], newer
+
+
+def plan_stop(state: dict[str, str]) -> list[str]:
+    """Return what to do so that a unit is stopped and stays so."""
+    actions = ["disable"] if state["UnitFileState"] in ("enabled", "enabled-runtime") else []
+    return [*actions, *([] if state["ActiveState"] in STOPPED else ["stop"])]
 
 
 def reads_drop_ins(actions: list[str], files: list[str]) -> bool:
@@ -251,6 +265,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
             "files": {"type": "list", "elements": "path", "default": []},
             "reload_files": {"type": "list", "elements": "path", "default": []},
             "health_url": {"type": "str"},
@@ -297,6 +312,8 @@ def main() -> None:
                 module.fail_json(msg=f"there is no unit {name} on this host")
         held = bool(module.params["hold_file"]) and os.path.exists(module.params["hold_file"])
         actions, newer = plan(state, module.params["files"], module.params["reload_files"], held)
+        if module.params["state"] == "stopped":
+            actions, newer = plan_stop(state), []
         unwanted = []
         if module.params["instances"]:
             listed = systemctl("list-units", "--all", "--plain", "--no-legend", f"{name.partition('@')[0]}@*.service")
@@ -306,7 +323,7 @@ def main() -> None:
             if reads_drop_ins(actions, module.params["files"]):
                 systemctl("daemon-reload")
             for action in actions:
-                systemctl(*(["--no-block"] if action in ("start", "restart") else []), action, name)
+                systemctl(*(["--no-block"] if action in ("start", "restart", "stop") else []), action, name)
         return {
             "result": {"changed": bool(told), "actions": told, "newer": newer, "held": held},
             "begun": bool({"start", "restart"} & set(actions)),

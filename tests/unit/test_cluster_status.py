@@ -111,3 +111,28 @@ def test_drift_names_task_and_paths_and_no_content() -> None:
     loop = {"changed": True, "results": [{"changed": False, "path": "/a"}, {"changed": True, "path": "/b"}]}
     assert described("Make", loop) == "Make (/b)"
     assert described("Write the secrets", {"changed": True, "censored": "hidden"}) == "Write the secrets"
+
+
+def test_a_unit_that_has_nothing_to_do_tells_the_end_of_its_last_run() -> None:
+    idle = """Id=airflow-log-clean.service
+LoadState=loaded
+ActiveState=inactive
+SubState=dead
+UnitFileState=static
+StateChangeTimestamp=Sun 2026-11-22 20:49:14.500000 UTC
+InactiveEnterTimestamp={}
+"""
+    (ran,) = cluster_status.blocks(idle.format("Sun 2026-11-22 20:49:14.500000 UTC"))
+    (never,) = cluster_status.blocks(idle.format(""))
+    assert cluster_status.unit_status(ran)["since"] == pytest.approx(1795380554.5)
+    assert cluster_status.unit_status(never)["since"] is None
+    assert cluster_status.last_entry('{"__REALTIME_TIMESTAMP": "1795380554500000", "MESSAGE": "x"}') == 1795380554.5
+    assert cluster_status.last_entry("") is None
+
+
+def test_a_unit_of_a_package_is_the_clusters_where_it_has_a_drop_in() -> None:
+    (scheduler, postgres) = cluster_status.blocks(SHOWN)
+    drop_in = "/etc/systemd/system/postgresql@17-main.service.d/airflow-memory.conf"
+    assert cluster_status.unit_status(scheduler)["ours"]
+    assert not cluster_status.unit_status(postgres | {"DropInPaths": ["/etc/systemd/system/x.d/override.conf"]})["ours"]
+    assert cluster_status.unit_status(postgres | {"DropInPaths": [f"/run/a/b.conf {drop_in}"]})["ours"]

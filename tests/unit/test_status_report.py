@@ -30,6 +30,7 @@ def unit(name: str, **changes: Any) -> dict[str, Any]:
         "memory": 300 * 2**20,
         "stale": [],
         "reload": False,
+        "ours": True,
     } | changes
 
 
@@ -101,6 +102,31 @@ def test_a_failed_unit_says_since_when() -> None:
     ]
 
 
+def test_a_unit_of_another_group_is_told() -> None:
+    """Whatever its state is, unless the unit may be somebody else's."""
+    foreign = unit("redis-server", ours=False)
+    off = unit("haproxy", state="inactive", sub="dead", enabled=False)
+    left = [
+        unit("airflow-api-server@8081"),
+        unit("airflow-db-clean", state="inactive", enabled=False),
+        unit("redis-server"),
+    ]
+    assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), foreign, off))) == []
+    assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), *left))) == [
+        "worker2: unit airflow-api-server@8081 is there, and the host is not in group airflow_api_server: run site.yml",
+        "worker2: unit airflow-db-clean is there, and the host is not in group airflow_scheduler[0]: run site.yml",
+        "worker2: unit redis-server is there, and the host is not in group redis: run site.yml",
+    ]
+
+
+def test_a_unit_that_never_ran_says_so() -> None:
+    idle = unit("airflow-log-clean", state="inactive", sub="dead", enabled=False)
+    for since, shown in ((None, "never"), (NOW, "2026-11-22 20:49:14 UTC")):
+        host = worker("worker2", "10.0.0.3", unit("airflow-worker"), idle | {"since": since})
+        (line,) = (line for line in status_report.text(cluster(host)).splitlines() if "airflow-log-clean" in line)
+        assert line.split(maxsplit=3)[3].startswith(shown)
+
+
 def test_an_enabled_unit_that_is_stopped_is_a_reason_and_what_a_timer_starts_is_none() -> None:
     off = unit("airflow-worker", state="inactive", sub="dead")
     waiting = unit("airflow-backup", state="inactive", sub="dead", enabled=False)
@@ -127,17 +153,17 @@ def test_an_enabled_unit_that_is_stopped_is_a_reason_and_what_a_timer_starts_is_
     ],
 )
 def test_a_oneshot_that_works_is_healthy(kind: str, sub: str, healthy: bool) -> None:
-    busy = unit("airflow-db-clean", state="activating", sub=sub, type=kind, enabled=False)
+    busy = unit("airflow-log-clean", state="activating", sub=sub, type=kind, enabled=False)
     found = reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), busy)))
     assert [reason.partition(" since")[0] for reason in found] == (
-        [] if healthy else ["worker2: unit airflow-db-clean is activating"]
+        [] if healthy else ["worker2: unit airflow-log-clean is activating"]
     )
 
 
 def test_a_oneshot_that_failed_is_a_reason() -> None:
-    bad = unit("airflow-db-clean", state="failed", sub="failed", type="oneshot", result="exit-code", enabled=False)
+    bad = unit("airflow-log-clean", state="failed", sub="failed", type="oneshot", result="exit-code", enabled=False)
     (found,) = reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), bad)))
-    assert "unit airflow-db-clean is failed (exit-code)" in found
+    assert "unit airflow-log-clean is failed (exit-code)" in found
 
 
 def test_a_missing_unit_is_a_reason() -> None:

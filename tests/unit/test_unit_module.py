@@ -165,3 +165,16 @@ def test_a_wait_shows_what_changes_and_its_limit() -> None:
         "worker1: airflow-worker starts, 900 s left",
         "worker1: airflow-worker is not healthy yet, without a limit",
     ]
+
+
+@pytest.mark.parametrize(
+    ("active", "enabled", "actions"),
+    [
+        ("active", "enabled", ["disable", "stop"]),
+        ("activating", "disabled", ["stop"]),
+        ("failed", "enabled", ["disable"]),
+        ("inactive", "static", []),
+    ],
+)
+def test_a_unit_that_is_to_be_stopped_does_not_start_at_boot(active: str, enabled: str, actions: list[str]) -> None:
+    assert unit.plan_stop(state(ActiveState=active, UnitFileState=enabled)) == actions

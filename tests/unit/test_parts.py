@@ -1,0 +1,103 @@
+"""A host that leaves a group keeps no unit and no secret of the group."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from pathlib import Path
+
+import pytest
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import parts
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+# Of every host.
+EVERYWHERE = {"airflow-firewall.service"}
+SYSTEM = "/etc/systemd/system"
+PATHS = [
+    f"{SYSTEM}/airflow-firewall.service",
+    f"{SYSTEM}/multi-user.target.wants/airflow-firewall.service",
+    f"{SYSTEM}/airflow-of-somebody-else.service",
+    f"{SYSTEM}/airflow-api-server@.service",
+    f"{SYSTEM}/multi-user.target.wants/airflow-api-server@8081.service",
+    f"{SYSTEM}/airflow-log-clean.service",
+    f"{SYSTEM}/airflow-log-clean.timer",
+    f"{SYSTEM}/timers.target.wants/airflow-log-clean.timer",
+    f"{SYSTEM}/airflow-worker.service",
+    f"{SYSTEM}/airflow-worker.service.d/airflow-site.conf",
+    f"{SYSTEM}/postgresql@.service.d/airflow-cluster.conf",
+    f"{SYSTEM}/postgresql@17-main.service.d/airflow-memory.conf",
+    f"{SYSTEM}/ssh.service.d/airflow-ssh.conf",
+]
+
+
+def written() -> set[str]:
+    """Return the units that the roles write, with a letter in place of each variable."""
+    text = "\n".join(path.read_text() for path in ROLES.glob("*/tasks/*.yml"))
+    text = re.sub(r"\{\{[^}]*(?:\}(?!\})[^}]*)*\}\}", "x", text)
+    units = set(re.findall(r"dest: \"?/etc/systemd/system/(airflow-[a-z@-]+\.(?:service|timer))", text))
+    return units | {f"airflow-{name}.service" for name in re.findall(r"airflow_process: ([a-z-]+)\n", text)}
+
+
+def test_each_unit_that_a_role_writes_belongs_to_a_part() -> None:
+    found = written() - EVERYWHERE
+    assert {"airflow-scheduler.service", "airflow-worker-watchdog.service", "airflow-backup-x.timer"} <= found
+    # process.yml writes them under the name of the process; a timer's name is its job's; the steps have no unit.
+    generic = {"airflow-xx.service", "airflow-x-clean.service", "airflow-x-clean.timer", "airflow-database.service"}
+    instances = {"airflow-api-server.service", "airflow-execution-api.service"}
+    names = {name.replace(".service", "@1.service") if name in instances else name for name in found - generic}
+    assert {name for name in names if parts.part_of(name) is None} == set()
+    assert parts.part_of("airflow-db-clean.timer") and parts.part_of("airflow-log-clean.timer")
+
+
+def test_each_secret_file_of_a_role_belongs_to_a_part() -> None:
+    text = "\n".join(path.read_text() for path in ROLES.glob("*/tasks/*.yml"))
+    processes = set(re.findall(r"airflow_process: ([a-z-]+)\n", text))
+    files = {f"/etc/airflow/secrets/{name}.env" for name in processes} | {f"/etc/airflow/{name}" for name in processes}
+    files |= set(re.findall(r"dest: (/etc/airflow/secrets/[a-z-]+\.env)", text))
+    services = set(re.findall(r"certificates_service: ([a-z-]+)\n", text))
+    files |= {f"/etc/airflow/tls/{name}.pem{end}" for name in services for end in ("", ".key")}
+    patterns = [pattern for part in parts.PARTS for pattern in part.files]
+    assert len(files) > 20
+    assert {path for path in files if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == set()
+
+
+def test_each_group_has_a_unit_that_must_run() -> None:
+    assert {group for part in parts.PARTS if part.runs for group in part.groups} == set(rules.PROCESS_GROUPS)
+
+
+def test_a_host_of_every_group_has_no_leftovers() -> None:
+    assert parts.leftover_units(PATHS, [*rules.PROCESS_GROUPS, parts.FIRST_SCHEDULER]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("groups", "units", "files"),
+    [
+        (
+            ["airflow_worker"],
+            ["airflow-api-server@8081.service", "postgresql@17-main.service"],
+            [
+                f"{SYSTEM}/airflow-api-server@.service",
+                f"{SYSTEM}/postgresql@.service.d/airflow-cluster.conf",
+                f"{SYSTEM}/postgresql@17-main.service.d/airflow-memory.conf",
+            ],
+        ),
+        (
+            ["postgres", "airflow_triggerer"],
+            [
+                "airflow-log-clean.timer",
+                "airflow-api-server@8081.service",
+                "airflow-log-clean.service",
+                "airflow-worker.service",
+            ],
+            [
+                f"{SYSTEM}/airflow-api-server@.service",
+                f"{SYSTEM}/airflow-log-clean.service",
+                f"{SYSTEM}/airflow-log-clean.timer",
+                f"{SYSTEM}/airflow-worker.service",
+            ],
+        ),
+    ],
+)
+def test_what_a_host_keeps_of_other_groups_is_found(groups: list[str], units: list[str], files: list[str]) -> None:
+    assert parts.leftover_units(PATHS, groups) == (units, files)
