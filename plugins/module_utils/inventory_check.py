@@ -27,6 +27,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
     object_check,
     secret_values,
     tree,
+    webserver_check,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
@@ -47,6 +48,8 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+# Not a variable of an inventory: the rendered text of the file that airflow_webserver_config names.
+WEBSERVER_TEXT = "__airflow_webserver_config_text"
 SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
 
 
@@ -175,6 +178,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_dags,
         check_queues,
         check_airflow_config,
+        check_webserver_config,
         check_failover,
         check_memory,
     ):
@@ -340,6 +344,8 @@ def value_problem(name: str, value: Any) -> str | None:
         return "a file on the controller"
     if name == "airflow_dags_dir" and not Path(value).is_dir():
         return "a directory on the controller"
+    if name == "airflow_webserver_config" and value and not (Path(value).is_absolute() and Path(value).is_file()):
+        return 'a file on the controller by its absolute path, such as "{{ inventory_dir }}/files/webserver_config.py"'
     if name == "airflow_plugins_dir" and value and not (Path(value).is_absolute() and Path(value).is_dir()):
         return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/files/plugins"'
     rule = rules.RULES.get(name)
@@ -1203,6 +1209,24 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
     own_near = rules.OWNED_OPTIONS.get(f"{section}.{right}")
     remedy = f"set variable {own_near} instead" if own_near else f"rename it to {right}" if right else "remove it"
     return variable, shown, _known("an option", options, right), remedy
+
+
+def check_webserver_config(inventory: Inventory) -> Iterator[Finding]:
+    """The site's webserver_config.py can be rendered, leaves the deployment's settings alone, and has its packages."""
+    variable = "airflow_webserver_config"
+    for host in inventory.members("airflow_api_server"):
+        path = text_of(host, variable)
+        if not path or not inventory.sound(host, variable, "airflow_runtime_extra_requirements"):
+            continue
+        try:
+            text = str(host.rendered(WEBSERVER_TEXT))
+        except Unresolvable as error:
+            expected = "a template of variables that this host has"
+            yield Finding(f"host {host.name}", variable, f"{show(path)}: {error}", expected, f"correct {path}")
+            continue
+        requirements = [str(text) for text in host.get("airflow_runtime_extra_requirements", [])]
+        for flaw in webserver_check.flaws(text, requirements):
+            yield Finding(f"host {host.name}", variable, f"{show(path)}, {flaw.value}", flaw.expected, flaw.remedy)
 
 
 # --- What each machine will be asked ----------------------------------------------------------------------------------

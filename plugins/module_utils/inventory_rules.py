@@ -396,6 +396,7 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "core.parallelism": "airflow_parallelism",
     "core.plugins_folder": "airflow_plugins_dir",
     "database.sql_alchemy_conn": "airflow_database_url",
+    "fab.config_file": "airflow_webserver_config",
     "fab.update_fab_perms": "airflow_update_fab_perms",
     "logging.trigger_log_server_port": "airflow_triggerer_log_port",
     "logging.worker_log_server_port": "airflow_worker_log_port",

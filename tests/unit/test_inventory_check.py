@@ -13,6 +13,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import inve
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import object_check, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+    WEBSERVER_TEXT,
     AirflowOptions,
     Host,
     Inventory,
@@ -357,6 +358,7 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
             {"a b": {"email": "ann@example.org", "roles": ["Op"]}},
         ],
     ),
+    ("airflow_webserver_config", ["", __file__], ["/nonexistent", "webserver_config.py", str(ROLES)]),
     ("airflow_plugins_dir", ["", str(ROLES)], ["/nonexistent", "plugins", __file__]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
@@ -521,6 +523,19 @@ def test_a_dangling_link_among_the_plugins_is_found_whatever_the_source_of_the_d
     found = check(inventory(everywhere=everywhere))
     assert {finding.variable for finding in found} == {"airflow_plugins_dir"}
     assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
+
+
+def test_a_webserver_config_is_checked_as_it_is_rendered() -> None:
+    def found(text: Any, *requirements: str) -> list[Finding]:
+        everywhere = {"airflow_webserver_config": __file__, WEBSERVER_TEXT: text}
+        return check(inventory(everywhere=everywhere | {"airflow_runtime_extra_requirements": list(requirements)}))
+
+    assert found("AUTH_TYPE = AUTH_OAUTH", "authlib") == []
+    for text in ("AUTH_TYPE = AUTH_OAUTH", "SECRET_KEY = 'hunter22'", TEMPLATE_ERROR):
+        finding = only(found(text))
+        assert (finding.where, finding.variable) == ("host control1", "airflow_webserver_config")
+        assert __file__ in finding.value
+        assert "hunter22" not in finding.value + finding.expected
 
 
 def test_the_environment_of_tasks_is_never_told() -> None:
