@@ -1054,7 +1054,9 @@ def config_problems(
             continue
         if section in options.sections:
             for option, value in entries.items():
-                problem = _option_problem(str(section), str(option), value, options)
+                problem = _mail_problem(str(section), str(option), value, config) or _option_problem(
+                    str(section), str(option), value, options
+                )
                 if problem:
                     yield problem
         else:
@@ -1170,6 +1172,25 @@ def publishes_messages(extra: Any) -> bool:
         except ValueError:
             return False
     return isinstance(extra, Mapping) and bool(extra.get(rules.SENT_EVENTS))
+
+
+def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
+    """Return the problem of a setting for mail that the mail of tasks does not read."""
+    name = f"{section}.{option}"
+    if section != rules.MAIL_SECTION and name not in rules.MAIL_OPTIONS:
+        return None
+    email = config.get("email")
+    backend = email.get("email_backend") if isinstance(email, Mapping) else None
+    if backend and backend != rules.MAIL_BACKEND:
+        return None
+    variable = f"airflow_config.{name}"
+    connection = email.get("email_conn_id") if isinstance(email, Mapping) else None
+    return (
+        variable,
+        show(value, looks_secret(option)),
+        "nothing: tasks send mail with a connection of type smtp, and do not read this setting (docs/operations/mail.md)",
+        f"declare {connection or 'smtp_default'} in airflow_connections, and remove {variable}",
+    )
 
 
 def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:

@@ -141,6 +141,16 @@ ROWS = [
         ("host control1: airflow_webserver_config = ", "line 1, AUTH_TYPE = AUTH_LDAP", "add python-ldap"),
     ),
     Row(
+        "config",
+        "mail server in a section that tasks do not read",
+        setting("smtp", smtp_host="mail.example.org"),
+        (
+            "airflow_config.smtp.smtp_host = 'mail.example.org'",
+            "tasks send mail with a connection",
+            "airflow_connections",
+        ),
+    ),
+    Row(
         "variables",
         "webserver_config.py that cannot be rendered",
         site_file("AUTH_LDAP_BIND_PASSWORD = '{{ vault_nobody_defined }}'\n"),

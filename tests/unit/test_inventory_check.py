@@ -612,6 +612,18 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
         "dag_processor.refresh_interval",
     ),
     ({"core": {"smtp_host": "x"}}, "core.smtp_host", "'x'", "move it to section smtp"),
+    ({"smtp": {"smtp_host": "x"}}, "smtp.smtp_host", "'x'", "declare smtp_default in airflow_connections"),
+    ({"smtp": {"smtp_password": "x"}}, "smtp.smtp_password", "(hidden)", "declare smtp_default in airflow_connections"),
+    ({"email": {"ssl_context": "none"}}, "email.ssl_context", "'none'", "declare smtp_default in airflow_connections"),
+    (
+        {
+            "smtp": {"smtp_port": 25},
+            "email": {"email_backend": "airflow.utils.email.send_email_smtp", "email_conn_id": "relay"},
+        },
+        "smtp.smtp_port",
+        "25",
+        "declare relay in airflow_connections",
+    ),
     ({"core": 5}, "core", "5", "nest it"),
     ({"email": {"subject_template": "a\n# b"}}, "email.subject_template", "'a\\n# b'", "write it on one line"),
     ({"email": {"subject_template": "a\n  b"}}, "email.subject_template", "'a\\n  b'", "write it on one line"),
@@ -639,7 +651,8 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
     "config",
     [
         {},
-        {"core": {"dagbag_import_timeout": 60}, "smtp": {"smtp_host": "mail.example.org"}},
+        {"core": {"dagbag_import_timeout": 60}, "email": {"from_email": "airflow@example.org"}},
+        {"email": {"email_backend": "site.mail.send"}, "smtp": {"smtp_host": "mail.example.org"}},
         {"database": {"sql_alchemy_engine_args_cmd": "x"}},
         {"core": {"allowed_deserialization_classes": "airflow.*\nmy.*\n"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},
