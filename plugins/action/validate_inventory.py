@@ -10,9 +10,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+    WEBSERVER_TEXT,
     AirflowOptions,
     Host,
     Inventory,
@@ -27,6 +28,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_r
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+READ_WEBSERVER_CONFIG = trust_as_template("{{ lookup('ansible.builtin.template', airflow_webserver_config) }}")
 HEADING = "The inventory is refused, {count} {noun}. No machine was touched."
 
 
@@ -85,7 +87,7 @@ class ActionModule(ActionBase):
 
     def _host(self, name: str, raw: Mapping[str, Any], defaults: Mapping[str, Any], hostvars: Any) -> Host:
         # Role defaults have the lowest precedence, as in a play.
-        known = {**defaults, **raw, "hostvars": hostvars}
+        known = {**defaults, **raw, "hostvars": hostvars, WEBSERVER_TEXT: READ_WEBSERVER_CONFIG}
         templar = Templar(loader=self._loader, variables=known)
 
         def render(variable: str) -> Any:

@@ -27,6 +27,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
     object_check,
     secret_values,
     tree,
+    webserver_check,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
@@ -55,6 +56,8 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_env
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, requirements
 from packaging.version import InvalidVersion, Version
 
+# Not a variable of an inventory: the rendered text of the file that airflow_webserver_config names.
+WEBSERVER_TEXT = "__airflow_webserver_config_text"
 SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
 
 
@@ -191,6 +194,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_queues,
         check_airflow_config,
         check_config_packages,
+        check_webserver_config,
         check_failover,
         check_memory,
     ):
@@ -361,6 +365,8 @@ def value_problem(name: str, value: Any) -> str | None:
         return "a file on the controller"
     if name == "airflow_dags_dir" and not Path(value).is_dir():
         return "a directory on the controller"
+    if name == "airflow_webserver_config" and value and not (Path(value).is_absolute() and Path(value).is_file()):
+        return 'a file on the controller by its absolute path, such as "{{ inventory_dir }}/files/webserver_config.py"'
     if name == "airflow_plugins_dir" and value and not (Path(value).is_absolute() and Path(value).is_dir()):
         return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/files/plugins"'
     rule = rules.RULES.get(name)
@@ -1115,7 +1121,9 @@ def config_problems(
             continue
         if section in options.sections:
             for option, value in entries.items():
-                problem = _option_problem(str(section), str(option), value, options)
+                problem = _mail_problem(str(section), str(option), value, config) or _option_problem(
+                    str(section), str(option), value, options
+                )
                 if problem:
                     yield problem
         else:
@@ -1233,6 +1241,25 @@ def publishes_messages(extra: Any) -> bool:
     return isinstance(extra, Mapping) and bool(extra.get(rules.SENT_EVENTS))
 
 
+def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
+    """Return the problem of a setting for mail that the mail of tasks does not read."""
+    name = f"{section}.{option}"
+    if section != rules.MAIL_SECTION and name not in rules.MAIL_OPTIONS:
+        return None
+    email = config.get("email")
+    backend = email.get("email_backend") if isinstance(email, Mapping) else None
+    if backend and backend != rules.MAIL_BACKEND:
+        return None
+    variable = f"airflow_config.{name}"
+    connection = email.get("email_conn_id") if isinstance(email, Mapping) else None
+    return (
+        variable,
+        show(value, looks_secret(option)),
+        "nothing: tasks send mail with a connection of type smtp, and do not read this setting (docs/operations/mail.md)",
+        f"declare {connection or 'smtp_default'} in airflow_connections, and remove {variable}",
+    )
+
+
 def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:
     name = f"{section}.{option}"
     variable, shown = f"airflow_config.{name}", show(value, looks_secret(option) or name in options.sensitive)
@@ -1270,6 +1297,24 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
     own_near = rules.OWNED_OPTIONS.get(f"{section}.{right}")
     remedy = f"set variable {own_near} instead" if own_near else f"rename it to {right}" if right else "remove it"
     return variable, shown, _known("an option", options, right), remedy
+
+
+def check_webserver_config(inventory: Inventory) -> Iterator[Finding]:
+    """The site's webserver_config.py can be rendered, leaves the deployment's settings alone, and has its packages."""
+    variable = "airflow_webserver_config"
+    for host in inventory.members("airflow_api_server"):
+        path = text_of(host, variable)
+        if not path or not inventory.sound(host, variable, "airflow_runtime_extra_requirements"):
+            continue
+        try:
+            text = str(host.rendered(WEBSERVER_TEXT))
+        except Unresolvable as error:
+            expected = "a template of variables that this host has"
+            yield Finding(f"host {host.name}", variable, f"{show(path)}: {error}", expected, f"correct {path}")
+            continue
+        requirements = [str(text) for text in host.get("airflow_runtime_extra_requirements", [])]
+        for flaw in webserver_check.flaws(text, requirements):
+            yield Finding(f"host {host.name}", variable, f"{show(path)}, {flaw.value}", flaw.expected, flaw.remedy)
 
 
 # --- What each machine will be asked ----------------------------------------------------------------------------------

@@ -481,6 +481,7 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "core.parallelism": "airflow_parallelism",
     "core.plugins_folder": "airflow_plugins_dir",
     "database.sql_alchemy_conn": "airflow_database_url",
+    "fab.config_file": "airflow_webserver_config",
     "fab.update_fab_perms": "airflow_update_fab_perms",
     "logging.trigger_log_server_port": "airflow_triggerer_log_port",
     "logging.worker_log_server_port": "airflow_worker_log_port",
@@ -501,6 +502,11 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }
+# The mail of tasks goes through the provider smtp, with a connection. Only a backend of the site's own, which may call
+# older functions of Airflow, reads these settings. tests/unit/test_airflow_config.py compares them with Airflow's source.
+MAIL_BACKEND = "airflow.utils.email.send_email_smtp"
+MAIL_SECTION = "smtp"
+MAIL_OPTIONS = frozenset({"email.ssl_context"})
 # The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.
 SENT_EVENTS = "task_send_sent_event"
 # Airflow hands these sections to a library as they are, so a name that it does not describe may be right.

@@ -27,6 +27,7 @@ class Draft:
     everywhere: dict[str, Any] = field(default_factory=dict)
     host_vars: dict[str, dict[str, Any]] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def host(self, name: str) -> dict[str, Any]:
         """The variables of one host."""
@@ -55,6 +56,9 @@ class Draft:
         (everywhere / "main.yml").write_text(yaml.safe_dump(self.everywhere))
         if self.secrets:
             (everywhere / "secrets.yml").write_text(yaml.safe_dump(self.secrets))
+        for name, text in self.files.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_text(text)
         for name, variables in self.host_vars.items():
             (directory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
         return directory

@@ -67,6 +67,16 @@ def lost_secret(name: str) -> Callable[[Draft], None]:
     return lambda draft: draft.secrets.pop(name)
 
 
+def site_file(text: str) -> Callable[[Draft], None]:
+    """Have the file of airflow_webserver_config in the directory of the inventory."""
+
+    def change(draft: Draft) -> None:
+        draft.files["files/webserver_config.py"] = text
+        draft.everywhere["airflow_webserver_config"] = "{{ inventory_dir }}/files/webserver_config.py"
+
+    return change
+
+
 def setting(section: str, **options: Any) -> Callable[[Draft], None]:
     return lambda draft: draft.everywhere.setdefault("airflow_config", {}).setdefault(section, {}).update(options)
 
@@ -121,6 +131,34 @@ ROWS = [
         "plugins that are not there",
         everywhere(airflow_plugins_dir="plugins"),
         (ALL + "airflow_plugins_dir = 'plugins'", "a directory on the controller", "inventory_dir"),
+    ),
+    Row(
+        "failover",
+        "webserver_config.py that loses the key of the sessions",
+        site_file("AUTH_TYPE = AUTH_LDAP\nSECRET_KEY = '{{ airflow_admin_user }}-hunter22'\n"),
+        ("host control1: airflow_webserver_config = ", "line 2, SECRET_KEY", "airflow_session_secret"),
+    ),
+    Row(
+        "failover",
+        "login without its package",
+        lambda draft: None,  # the file of the row before
+        ("host control1: airflow_webserver_config = ", "line 1, AUTH_TYPE = AUTH_LDAP", "add python-ldap"),
+    ),
+    Row(
+        "config",
+        "mail server in a section that tasks do not read",
+        setting("smtp", smtp_host="mail.example.org"),
+        (
+            "airflow_config.smtp.smtp_host = 'mail.example.org'",
+            "tasks send mail with a connection",
+            "airflow_connections",
+        ),
+    ),
+    Row(
+        "variables",
+        "webserver_config.py that cannot be rendered",
+        site_file("AUTH_LDAP_BIND_PASSWORD = '{{ vault_nobody_defined }}'\n"),
+        ("host control1: airflow_webserver_config = ", "vault_nobody_defined", "a template of variables"),
     ),
     Row(
         "values",

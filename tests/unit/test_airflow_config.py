@@ -15,6 +15,7 @@ import airflow_readers
 import jinja2
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import airflow_config
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 
 PROJECT = Path(__file__).resolve().parents[2]
 OWN_CODE = PROJECT / "roles" / "airflow_runtime" / "files" / "airflow_celery_cluster"
@@ -163,6 +164,18 @@ def test_settings_that_had_no_effect_in_some_process(setting: str, processes: fr
 )
 def test_a_secret_reaches_no_other_process(setting: str, processes: frozenset[str]) -> None:
     assert airflow_config.readers(*setting.split(".")) == processes
+
+
+def test_settings_of_mail_without_effect_are_those_that_only_older_functions_read() -> None:
+    older = {"airflow/utils/email.py", "airflow/providers/smtp/utils/emailer.py"}
+    readers: dict[str, set[str]] = {}
+    for setting, module in named_settings():
+        if setting.startswith(("email.", "smtp.")):
+            readers.setdefault(setting, set()).add(module)
+    unread = {setting for setting, modules in readers.items() if modules <= older}
+    assert {setting for setting in unread if not setting.startswith("smtp.")} == rules.MAIL_OPTIONS
+    assert {setting for setting in readers if setting.startswith("smtp.")} <= unread
+    assert f"{rules.MAIL_SECTION}.smtp_host" in unread
 
 
 def test_the_readers_are_those_of_the_locked_airflow() -> None:

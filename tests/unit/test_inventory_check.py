@@ -13,6 +13,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import inve
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import object_check, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+    WEBSERVER_TEXT,
     AirflowOptions,
     Host,
     Inventory,
@@ -402,6 +403,7 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
             {"a b": {"email": "ann@example.org", "roles": ["Op"]}},
         ],
     ),
+    ("airflow_webserver_config", ["", __file__], ["/nonexistent", "webserver_config.py", str(ROLES)]),
     ("airflow_plugins_dir", ["", str(ROLES)], ["/nonexistent", "plugins", __file__]),
     ("airflow_runtime_ca_file", ["", __file__], ["/nonexistent"]),
 ]
@@ -634,6 +636,19 @@ def test_a_dangling_link_among_the_plugins_is_found_whatever_the_source_of_the_d
     assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
 
 
+def test_a_webserver_config_is_checked_as_it_is_rendered() -> None:
+    def found(text: Any, *requirements: str) -> list[Finding]:
+        everywhere = {"airflow_webserver_config": __file__, WEBSERVER_TEXT: text}
+        return check(inventory(everywhere=everywhere | {"airflow_runtime_extra_requirements": list(requirements)}))
+
+    assert found("AUTH_TYPE = AUTH_OAUTH", "authlib") == []
+    for text in ("AUTH_TYPE = AUTH_OAUTH", "SECRET_KEY = 'hunter22'", TEMPLATE_ERROR):
+        finding = only(found(text))
+        assert (finding.where, finding.variable) == ("host control1", "airflow_webserver_config")
+        assert __file__ in finding.value
+        assert "hunter22" not in finding.value + finding.expected
+
+
 def test_the_environment_of_tasks_is_never_told() -> None:
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {"A B": "hunter22"}}})))
     assert (found.variable, found.value) == ("airflow_worker_environment", "(hidden)")
@@ -714,6 +729,18 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
         "dag_processor.refresh_interval",
     ),
     ({"core": {"smtp_host": "x"}}, "core.smtp_host", "'x'", "move it to section smtp"),
+    ({"smtp": {"smtp_host": "x"}}, "smtp.smtp_host", "'x'", "declare smtp_default in airflow_connections"),
+    ({"smtp": {"smtp_password": "x"}}, "smtp.smtp_password", "(hidden)", "declare smtp_default in airflow_connections"),
+    ({"email": {"ssl_context": "none"}}, "email.ssl_context", "'none'", "declare smtp_default in airflow_connections"),
+    (
+        {
+            "smtp": {"smtp_port": 25},
+            "email": {"email_backend": "airflow.utils.email.send_email_smtp", "email_conn_id": "relay"},
+        },
+        "smtp.smtp_port",
+        "25",
+        "declare relay in airflow_connections",
+    ),
     ({"core": 5}, "core", "5", "nest it"),
     ({"email": {"subject_template": "a\n# b"}}, "email.subject_template", "'a\\n# b'", "write it on one line"),
     ({"email": {"subject_template": "a\n  b"}}, "email.subject_template", "'a\\n  b'", "write it on one line"),
@@ -741,7 +768,8 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
     "config",
     [
         {},
-        {"core": {"dagbag_import_timeout": 60}, "smtp": {"smtp_host": "mail.example.org"}},
+        {"core": {"dagbag_import_timeout": 60}, "email": {"from_email": "airflow@example.org"}},
+        {"email": {"email_backend": "site.mail.send"}, "smtp": {"smtp_host": "mail.example.org"}},
         {"database": {"sql_alchemy_engine_args_cmd": "x"}},
         {"core": {"allowed_deserialization_classes": "airflow.*\nmy.*\n"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},

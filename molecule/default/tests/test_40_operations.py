@@ -115,7 +115,8 @@ def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Star
     before = starts()
     recap = play("--check", "--diff", "-vvv").must_succeed()
     assert recap.count("changed") == 0
-    assert hide_nothing(recap.output, secrets) == set()
+    # Declared objects have passwords, too.
+    assert hide_nothing(recap.output, secrets | {"airflow_connections and others": "declared-secret"}) == set()
     assert restarted(before, starts()) == set()
 
 
@@ -123,8 +124,16 @@ def test_a_diff_shows_no_value_of_a_free_form_variable(play: Play) -> None:
     marker = "marker-of-a-secret"
     config = {"secrets": {"backend_kwargs": {"token": marker}}}
     recap = play(
-        *("--check", "--diff"), *extra(airflow_config=config, airflow_worker_environment={"TOKEN": marker})
+        *("--check", "--diff"),
+        *extra(
+            airflow_config=config,
+            airflow_worker_environment={"TOKEN": marker},
+            airflow_connections={"declared_uri": f"http://me:{marker}@service.example.org"},
+            airflow_users={"one_more": {"email": "one@example.org", "roles": ["Viewer"], "password": marker}},
+        ),
     ).must_succeed()
+    for change in ("connection declared_uri: change password, port, extra", "user one_more: create"):
+        assert change in recap.output
     assert recap.count("changed") > 0
     assert marker not in recap.output
 

@@ -76,6 +76,11 @@ def guess_basic(path: str) -> Callable[[Cluster], int]:
     return guess
 
 
+def guess_oauth(path: str) -> Callable[[Cluster], int]:
+    """Return a return from an OAuth provider with a wrong code. Also counted where no provider is configured."""
+    return lambda cluster: send(cluster, "GET", f"{path}?code=guess&state=guess").status
+
+
 GUESSES = {
     "token": guess_token("/auth/token"),
     "token, a letter encoded": guess_token("/%61uth/token"),
@@ -90,6 +95,8 @@ GUESSES = {
     "Flower": guess_basic("/flower/api/workers"),
     "Flower, a letter encoded": guess_basic("/%66lower/api/workers"),
     "header": guess_basic("/auth/fab/v1/users"),
+    "OAuth": guess_oauth("/auth/oauth-authorized/provider"),
+    "OAuth, a letter encoded": guess_oauth("/auth/oauth-%61uthorized/provider"),
 }
 
 
@@ -104,7 +111,7 @@ def test_who_guesses_passwords_gets_twenty_tries_a_minute(cluster: Cluster, gues
 
 
 def test_all_ways_to_guess_count_together(cluster: Cluster) -> None:
-    guesses = (GUESSES["token"], GUESSES["form"], GUESSES["Flower"], GUESSES["header"])
+    guesses = [GUESSES[name] for name in ("token", "form", "Flower", "header", "OAuth")]
     answers = [guess(cluster) for _ in range(6) for guess in guesses]
     assert answers.index(429) == TRIES, answers
     assert set(answers[TRIES:]) == {429}

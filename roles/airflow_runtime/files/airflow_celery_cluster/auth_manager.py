@@ -43,7 +43,7 @@ class ClusterAuthManager(FabAuthManager):
             raise SharedSessionKey(
                 "SECRET_KEY of Flask is [api] secret_key, which workers and triggerers hold: whoever has it is Admin. "
                 "Expected: [fab] config_file names the file that the deployment writes. Remove fab.config_file from "
-                "airflow_config, and put settings of the site into webserver_config.py in AIRFLOW_HOME."
+                "airflow_config, and set airflow_webserver_config to the file with the settings of the site."
             )
 
         @app.middleware("http")
