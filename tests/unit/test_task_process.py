@@ -160,38 +160,55 @@ def supervise():
     os.waitpid(task, 0)
 
 def in_pool():
+    from airflow_celery_cluster import fence
     task_process.prepare_tasks()
     fence.bind_tasks_to_supervisor()
     supervise()
 
-if __name__ == "__main__":
-    sys.path.insert(0, sys.argv[1])
-    if sys.argv[2] == "bound":
-        from airflow_celery_cluster import fence, task_process
-        process = multiprocessing.get_context("fork").Process(target=in_pool, daemon=True)
-        process.start()
-        process.join()
-    else:
-        supervise()
+def in_daemon():
+    process = multiprocessing.get_context("fork").Process(target=in_pool, daemon=True)
+    process.start()
+    process.join()
+"""
+
+# As Airflow's main module, it cannot be imported again below a task.
+MAIN_OF_WORKER = """
+import sys
+if __name__ != "__main__":
+    raise ImportError("the main module of the worker")
+sys.path.append(sys.argv[1])
+from airflow_celery_cluster import task_process
+import children
+children.task_process = task_process
+children.in_daemon()
 """
 
 
 def test_a_task_creates_processes_as_without_celery(tmp_path: Path) -> None:
-    script = tmp_path / "children.py"
-    script.write_text(TASK_WITH_CHILDREN)
+    (tmp_path / "children.py").write_text(TASK_WITH_CHILDREN)
+    main = tmp_path / "main.py"
 
-    def run(mode: str) -> list[str]:
-        command = [sys.executable, str(script), str(RUNTIME), mode]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+    def run(code: str) -> list[str]:
+        main.write_text(code)
+        command = [sys.executable, "-m", "main", str(RUNTIME)]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
         return done.stdout.splitlines()
 
-    stock = run("stock")
+    stock = run("import children\nif __name__ == '__main__':\n    children.supervise()")
     assert len(stock) == 32
     assert [line for line in stock if "Error" in line] == []
     assert "preexec_fn: 0 0 of the task" in stock
     assert "Pool spawn: 0 of the task" in stock
     assert "pty.spawn: 7" in stock
-    assert run("bound") == stock
+    assert run(MAIN_OF_WORKER) == stock
 
 
 VARIABLES = """

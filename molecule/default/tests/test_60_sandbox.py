@@ -133,19 +133,39 @@ def sandbox_probe():
 
     @task
     def usual_work():
-        """What tasks usually do: files at home and in the cache, a pool of processes, code made at run time."""
+        """What tasks usually do: temporary files, files at home and in the cache, code made at run time."""
         import mmap
         from pathlib import Path
 
         for folder in (Path.home(), Path(os.environ["XDG_CACHE_HOME"]), Path.cwd()):
             (folder / "probe").write_text("x")
             (folder / "probe").unlink()
-        # In a program of its own: Celery's processes, and so tasks, may not have children of multiprocessing.
-        code = "import multiprocessing as m; print(m.get_context('fork').Pool(2).map(int.bit_length, [1, 2, 4]))"
-        answer = subprocess.check_output(["python3", "-c", code], text=True)
         mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
         os.nice(1)
-        return answer
+        with tempfile.NamedTemporaryFile() as file:
+            kind = subprocess.check_output(["stat", "--file-system", "--format=%T", file.name], text=True)
+            return {"temporary": os.path.dirname(file.name), "in memory": kind.strip() in ("tmpfs", "ramfs")}
+
+    @task
+    def children():
+        """Processes of the standard library, with builtin functions as a child does not know this file."""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        found = {"preexec_fn": subprocess.run(["true"], preexec_fn=os.setsid).returncode}
+        for method in ("fork", "forkserver", "spawn"):
+            context = multiprocessing.get_context(method)
+            with context.Pool(2) as pool:
+                found[f"Pool {method}"] = pool.map(int.bit_length, [1, 2, 4])
+            with ProcessPoolExecutor(2, mp_context=context) as executor:
+                found[f"executor {method}"] = list(executor.map(int.bit_length, [1, 2, 4]))
+            process = context.Process(target=time.sleep, args=(0,))
+            process.start()
+            process.join()
+            found[f"Process {method}"] = process.exitcode
+        with multiprocessing.Manager() as manager:
+            found["Manager"] = list(manager.list([1, 2, 3]))
+        return found
 
     forbidden()
     neighbour.expand(number=list(range(8)))
@@ -154,6 +174,7 @@ def sandbox_probe():
     network()
     virtualenv()
     usual_work()
+    children()
     BashOperator(task_id="bash", bash_command="set -e; echo a >file; sort file | grep a; true & wait; id -un")
 
 
@@ -356,4 +377,10 @@ def test_a_task_reaches_the_results_and_not_the_metadata(cluster: Cluster, probe
 def test_tasks_do_what_they_usually_do(probed: dict[str, Any]) -> None:
     assert probed["bash"] == "airflow-worker"
     assert probed["virtualenv"].strip() == "True"
-    assert probed["usual_work"] == [1, 2, 3]
+    assert probed["usual_work"] == {"temporary": "/var/tmp", "in memory": False}
+
+
+def test_a_task_has_children(probed: dict[str, Any]) -> None:
+    ways = probed["children"]
+    assert len(ways) == 11
+    assert {way: result for way, result in ways.items() if result not in (0, [1, 2, 3])} == {}

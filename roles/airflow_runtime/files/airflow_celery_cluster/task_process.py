@@ -4,6 +4,8 @@ A process of Celery's pool is a daemon to billiard, which says the same to the s
 refuses to start children ("daemonic processes are not allowed to have children"), joblib runs one job after the other,
 and the start methods ``spawn`` and ``forkserver`` fail to pass on a key of billiard's own type. The process of a task
 is a fork of such a process and inherits all of that. Nothing depends on it there: Airflow's supervisor ends the task.
+A child of the methods ``spawn`` and ``forkserver`` also imports the main module of its parent. That is Airflow's, and
+cannot be imported below a task, where Airflow has no database.
 
 Variables that would change the connections of the worker itself (``PGHOST``) are in one variable, which tasks read.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import multiprocessing.process
 import os
+import sys
 from typing import Any
 
 try:
@@ -42,5 +45,8 @@ def prepare_tasks() -> None:
         os.environ.update(json.loads(os.environ.pop(TASK_VARIABLES, "{}")))
         for library, main_process in _MAIN_PROCESSES:
             library._current_process = main_process()
+        main = sys.modules["__main__"]
+        main.__spec__ = None
+        vars(main).pop("__file__", None)
 
     os.register_at_fork(after_in_child=in_child)
