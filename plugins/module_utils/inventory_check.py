@@ -24,6 +24,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import cert
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values, tree
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -40,8 +41,6 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
 )
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
-
-SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
 
 
 class Unresolvable(Exception):
@@ -114,7 +113,6 @@ class Inventory:
     :param hosts: all hosts.
     :param specs: options of all roles' argument specs by name.
     :param options: names of Airflow's settings.
-    :param source: the inventory as a person would name it in a command.
     :param read: returns the content of a file on the controller; raises OSError.
     :param now: the time for which certificates are judged.
     """
@@ -123,7 +121,6 @@ class Inventory:
     hosts: Mapping[str, Host]
     specs: Mapping[str, Mapping[str, Any]]
     options: AirflowOptions
-    source: str = "<inventory>"
     read: Callable[[str], bytes] = lambda path: Path(path).read_bytes()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _invalid: set[tuple[str, str]] = field(default_factory=set)
@@ -547,7 +544,7 @@ def check_binds(inventory: Inventory) -> Iterator[Finding]:
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 def check_secrets(inventory: Inventory) -> Iterator[Finding]:
     """Each secret is there on the hosts that need it, is the same on all of them, and is fit to be one."""
-    command = SECRETS_COMMAND.format(inventory=inventory.source)
+    make = command("secrets")
     for host in inventory.cluster:
         absent = [
             name for name, groups in secret_values.NEEDED_BY.items() if name not in host.names and host.groups & groups
@@ -558,7 +555,7 @@ def check_secrets(inventory: Inventory) -> Iterator[Finding]:
                 ", ".join(absent),
                 show(UNSET),
                 "secrets, made once for the whole cluster",
-                f"run {command}",
+                f"run {make}",
             )
     for name, groups in secret_values.NEEDED_BY.items():
         values: dict[str, str] = {}
@@ -568,7 +565,7 @@ def check_secrets(inventory: Inventory) -> Iterator[Finding]:
             value = host.get(name)
             problem = secret_values.problem(name, value) if value is not UNSET else None
             if problem:
-                remedy = f"remove {name} from the inventory, then run {command}"
+                remedy = f"remove {name} from the inventory, then run {make}"
                 yield Finding(f"host {host.name}", name, show(value, True), problem, remedy)
             elif value is not UNSET:
                 values[host.name] = str(value)
@@ -648,7 +645,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         add(host.address, "the clients of Redis")
     if "haproxy" in host.groups:
         add(host.address, "the workers, at the Execution API")
-        add("127.0.0.1", "site.yml, which waits for HAProxy on its host")
+        add("127.0.0.1", "the deployment, which waits for HAProxy on its host")
     for group, bind, service in (
         ("airflow_api_server", "airflow_api_server_bind", "the API server"),
         ("flower", "airflow_flower_bind", "Flower"),
@@ -656,7 +653,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         # On loopback they speak plain HTTP to the HAProxy beside them.
         if group in host.groups and inventory.sound(host, bind) and text_of(host, bind) not in ("", "127.0.0.1"):
             add(host.name, f"HAProxy, at {service}", haproxy=True)
-            add("127.0.0.1", f"site.yml, which waits for {service} on its host")
+            add("127.0.0.1", f"the deployment, which waits for {service} on its host")
     return list(found.values())
 
 
@@ -753,8 +750,9 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             return
     certificate_data, key_data = contents["ca.pem"], contents["ca.key"]
     another = (
-        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit: "
-        "until it ends, hosts that have the new one and hosts that have the old one do not believe each other"
+        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run "
+        f"{command('site')} without --limit: until it ends, hosts that have the new one and hosts that have the old "
+        "one do not believe each other"
     )
     if key_data is None:
         if certificate_data is not None:
@@ -799,7 +797,8 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             CA_DIR,
             f"{show(directory)}, ca.pem with {error}",
             "the authority's certificate",
-            "bring the old file back, or remove it and run site.yml, which makes a new one for the same ca.key",
+            f"bring the old file back, or remove it and run {command('site')}, which makes a new one for the same "
+            "ca.key",
         )
         return
     if key is not None and not tls.belongs(key, certificate):
@@ -819,8 +818,8 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             CA_DIR,
             f"{show(directory)}, ca.pem {wrong or f'expires on {tls.day(certificate.not_valid_after_utc)}'}",
             f"more than the {days} days of certificates_renew_days to its end; no run renews an authority by itself",
-            f"keep {directory}/ca.key, move ca.pem away, and run site.yml without --limit: it makes a new certificate "
-            "for the same key, what the authority has signed stays valid, and the services are restarted",
+            f"keep {directory}/ca.key, move ca.pem away, and run {command('site')} without --limit: it makes a new "
+            "certificate for the same key, what the authority has signed stays valid, and the services are restarted",
         )
 
 
@@ -864,7 +863,8 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
                 if days is not None and timedelta() <= left <= timedelta(days=days):
                     found.append(
                         f"host {host.name}: {variable} = {text_of(host, variable)}: {tls.named(certificate)} expires "
-                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it, run site.yml"
+                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it, "
+                        f"and run {command('site')}"
                     )
     return found
 
