@@ -11,6 +11,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
 
 # The first sample may contain an SSH login; asking again over the open connection takes a fraction of a second.
@@ -28,6 +29,10 @@ class ActionModule(ActionBase):
         result.update(self._execute_module(task_vars=task_vars))
         if result.get("failed") or result.get("unreachable"):
             return result
+        for found in result["findings"]:
+            # A host does not know how the controller calls the playbook.
+            if found["variable"] == "airflow_version":
+                found["remedy"] += f" with {command('rollback')}"
         samples = [(before, float(result["time"]), time.time())]
         allowed = int(self._task.args.get("max_clock_offset", 5))
         while uncertainty(samples) > allowed / 2 and len(samples) < MOST_SAMPLES:

@@ -60,13 +60,11 @@ class ActionModule(ActionBase):
         hostvars = variables["hostvars"]
         groups = {group: list(names) for group, names in variables["groups"].items()}
         raw = {name: hostvars.raw_get(name) for name in groups["all"]}
-        directories = [str(own["inventory_dir"]) for own in raw.values() if own.get("inventory_dir")]
         return Inventory(
             groups=groups,
             hosts={name: self._host(name, own, defaults, hostvars) for name, own in raw.items()},
             specs=specs,
             options=AirflowOptions.load(ROLES / "preflight" / "files" / "airflow_options.json"),
-            source=shortest(directories[0]) if directories else "<inventory>",
             read=self._read,
         )
 
@@ -111,9 +109,3 @@ def stray_words(variables: Mapping[str, Any]) -> list[Finding]:
     expected = "NAME=VALUE, and around a value with spaces quotes that Ansible sees, too"
     remedy = """say -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; between names of a list, commas alone"""
     return [Finding("command line", "-e", value, expected, remedy)]
-
-
-def shortest(directory: str) -> str:
-    """Return a directory as a person in the current one would name it."""
-    path = Path(directory)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else directory

@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 
 
 def memory_plan(
@@ -21,7 +22,7 @@ def memory_plan(
     total = int(value(host, "airflow_host_memory_mb")) or int(facts.get("memtotal_mb", 0))
     if not total:
         raise AnsibleFilterError(
-            f"the memory of {host} is not known: run playbooks/preflight.yml before, or set airflow_host_memory_mb"
+            f"the memory of {host} is not known: run {command('preflight')} before, or set airflow_host_memory_mb"
         )
     found = memory.host_plan(host, total, groups, value)
     result: dict[str, Any] = {"total": total, "system": found.system, **found.parts}

@@ -32,6 +32,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.external_check import (
     check_external,
     connections,
@@ -58,7 +59,6 @@ from packaging.version import InvalidVersion, Version
 
 # Not a variable of an inventory: the rendered text of the file that airflow_webserver_config names.
 WEBSERVER_TEXT = "__airflow_webserver_config_text"
-SECRETS_COMMAND = "ansible-playbook -i {inventory} playbooks/secrets.yml"
 
 
 class Unresolvable(Exception):
@@ -136,7 +136,6 @@ class Inventory:
     :param hosts: all hosts.
     :param specs: options of all roles' argument specs by name.
     :param options: names of Airflow's settings.
-    :param source: the inventory as a person would name it in a command.
     :param read: returns the content of a file on the controller; raises OSError.
     :param now: the time for which certificates are judged.
     """
@@ -145,7 +144,6 @@ class Inventory:
     hosts: Mapping[str, Host]
     specs: Mapping[str, Mapping[str, Any]]
     options: AirflowOptions
-    source: str = "<inventory>"
     read: Callable[[str], bytes] = lambda path: Path(path).read_bytes()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _invalid: set[tuple[str, str]] = field(default_factory=set)
@@ -607,7 +605,7 @@ def check_binds(inventory: Inventory) -> Iterator[Finding]:
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 def check_secrets(inventory: Inventory) -> Iterator[Finding]:
     """Each secret is there on the hosts that need it, is the same on all of them, and is fit to be one."""
-    command = SECRETS_COMMAND.format(inventory=inventory.source)
+    make = command("secrets")
     # The password of an external service is what its owner has made it, and stands in the URL.
     foreign = secret_values.foreign(inventory.groups)
     needed_by = {name: groups for name, groups in secret_values.NEEDED_BY.items() if name not in foreign}
@@ -619,7 +617,7 @@ def check_secrets(inventory: Inventory) -> Iterator[Finding]:
                 ", ".join(absent),
                 show(UNSET),
                 "secrets, made once for the whole cluster",
-                f"run {command}",
+                f"run {make}",
             )
     for name, groups in needed_by.items():
         values: dict[str, str] = {}
@@ -629,7 +627,7 @@ def check_secrets(inventory: Inventory) -> Iterator[Finding]:
             value = host.get(name)
             problem = secret_values.problem(name, value) if value is not UNSET else None
             if problem:
-                remedy = f"remove {name} from the inventory, then run {command}"
+                remedy = f"remove {name} from the inventory, then run {make}"
                 yield Finding(f"host {host.name}", name, show(value, True), problem, remedy)
             elif value is not UNSET:
                 values[host.name] = str(value)
@@ -722,7 +720,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         add(host.address, "the clients of Redis")
     if "haproxy" in host.groups:
         add(host.address, "the workers, at the Execution API")
-        add(local_address_of(host, "haproxy_bind"), "site.yml, which waits for HAProxy on its host")
+        add(local_address_of(host, "haproxy_bind"), "the deployment, which waits for HAProxy on its host")
     for group, bind, service in (
         ("airflow_api_server", "airflow_api_server_bind", "the API server"),
         ("flower", "airflow_flower_bind", "Flower"),
@@ -730,7 +728,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
         # On loopback they speak plain HTTP to the HAProxy beside them.
         if group in host.groups and inventory.sound(host, bind) and text_of(host, bind) not in ("", "127.0.0.1"):
             add(host.name, f"HAProxy, at {service}", haproxy=True)
-            add(local_address_of(host, bind), f"site.yml, which waits for {service} on its host")
+            add(local_address_of(host, bind), f"the deployment, which waits for {service} on its host")
     return list(found.values())
 
 
@@ -833,8 +831,9 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             return
     certificate_data, key_data = contents["ca.pem"], contents["ca.key"]
     another = (
-        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run site.yml without --limit, "
-        "with -e preflight_new_identity=true: until it ends, hosts that have the new one and hosts that have the old "
+        "bring the old ca.key back; or, for another authority, remove ca.pem as well and run "
+        f"{command('site')} without --limit, with -e preflight_new_identity=true: "
+        "until it ends, hosts that have the new one and hosts that have the old "
         "one do not believe each other"
     )
     if key_data is None:
@@ -880,7 +879,8 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             CA_DIR,
             f"{show(directory)}, ca.pem with {error}",
             "the authority's certificate",
-            "bring the old file back, or remove it and run site.yml, which makes a new one for the same ca.key",
+            f"bring the old file back, or remove it and run {command('site')}, which makes a new one for the same "
+            "ca.key",
         )
         return
     if key is not None and not tls.belongs(key, certificate):
@@ -900,8 +900,8 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
             CA_DIR,
             f"{show(directory)}, ca.pem {wrong or f'expires on {tls.day(certificate.not_valid_after_utc)}'}",
             f"more than the {days} days of certificates_renew_days to its end; no run renews an authority by itself",
-            f"keep {directory}/ca.key, move ca.pem away, and run site.yml without --limit: it makes a new certificate "
-            "for the same key, what the authority has signed stays valid, and the services are restarted",
+            f"keep {directory}/ca.key, move ca.pem away, and run {command('site')} without --limit: it makes a new "
+            "certificate for the same key, what the authority has signed stays valid, and the services are restarted",
         )
 
 
@@ -945,7 +945,8 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
                 if days is not None and timedelta() <= left <= timedelta(days=days):
                     found.append(
                         f"host {host.name}: {variable} = {text_of(host, variable)}: {tls.named(certificate)} expires "
-                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it, run site.yml"
+                        f"on {tls.day(certificate.not_valid_after_utc)}, in {left.days} days; replace it, "
+                        f"and run {command('site')}"
                     )
     return found
 
@@ -1255,7 +1256,7 @@ def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, An
     return (
         variable,
         show(value, looks_secret(option)),
-        "nothing: tasks send mail with a connection of type smtp, and do not read this setting (docs/operations/mail.md)",
+        "nothing: tasks send mail with a connection of type smtp and do not read this setting: docs/operations/mail.md",
         f"declare {connection or 'smtp_default'} in airflow_connections, and remove {variable}",
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import LEAST_SECONDS, MOST_SECONDS
 
 # --- Versions ---------------------------------------------------------------------------------------------------------
@@ -62,8 +63,8 @@ MISSPELT = 0.85
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "airflow_workers_removed": "take the hosts out of group airflow_worker instead",
-    "backup_restore": "run playbooks/restore.yml instead",
-    "backup_restore_to": "run playbooks/restore.yml -e restore_to=... instead",
+    "backup_restore": f"run {playbook('restore')} instead",
+    "backup_restore_to": f"run {playbook('restore')} -e restore_to=... instead",
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_execution_api_servers": "set airflow_execution_api_instances and airflow_execution_api_first_port instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
@@ -503,7 +504,8 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }
 # The mail of tasks goes through the provider smtp, with a connection. Only a backend of the site's own, which may call
-# older functions of Airflow, reads these settings. tests/unit/test_airflow_config.py compares them with Airflow's source.
+# older functions of Airflow, reads these
+# settings. tests/unit/test_airflow_config.py compares them with Airflow's source.
 MAIL_BACKEND = "airflow.utils.email.send_email_smtp"
 MAIL_SECTION = "smtp"
 MAIL_OPTIONS = frozenset({"email.ssl_context"})

@@ -9,14 +9,16 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
+
 _LETTERS = string.ascii_letters + string.digits
 _GUESSED_FIRST = frozenset(
     {"admin", "airflow", "change_me", "changeit", "changeme", "default", "password", "postgres", "redis", "secret"}
 )
 HEADER = """---
-# Made by playbooks/secrets.yml, once. Whoever reads these values owns the cluster: keep the file encrypted
+# Made by the playbook secrets, once. Whoever reads these values owns the cluster: keep the file encrypted
 # (ansible-vault) or out of version control. A line that is missing is made anew at the next run, and the
-# cluster then needs a run of site.yml to learn it.
+# cluster then needs a deployment to learn it.
 """
 
 
@@ -54,8 +56,8 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
 # What a rotation leaves alone, and what to do instead.
 NOT_ROTATED: Mapping[str, str] = {
     "backup_passphrase": "a repository of backups keeps its passphrase. For a new one set backup_repository to another "
-    "directory, remove the line of backup_passphrase from the secrets file, run playbooks/secrets.yml and site.yml, "
-    "and keep the old passphrase as long as the old repository",
+    f"directory, remove the line of backup_passphrase from the secrets file, run {playbook('secrets')} and "
+    f"{playbook('site')}, and keep the old passphrase as long as the old repository",
 }
 
 # The groups whose hosts get the secret; nobody else has to know it.

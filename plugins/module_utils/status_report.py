@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER, PARTS, part_of
 
 WIDTH = 140
@@ -117,7 +118,7 @@ def _drift(host: Host) -> list[str]:
     units = [(unit["name"].removesuffix(".service"), unit) for unit in status.get("units", ())]
     stale = [f"{name} runs with an older {path}" for name, unit in units for path in unit["stale"]]
     reload = [f"{name} needs a daemon-reload" for name, unit in units if unit["reload"]]
-    return [*stale, *reload, *(f"site.yml would change it: {task}" for task in host.drift or ())]
+    return [*stale, *reload, *(f"{playbook('site')} would change it: {task}" for task in host.drift or ())]
 
 
 def _drained(host: Host) -> Mapping[str, str] | None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command, playbook
 
 State = Mapping[str, Any]
 Current = Mapping[str, Mapping[str, str]]
@@ -37,7 +38,7 @@ def path_problem(current: Current, wanted: str) -> str:
     :param wanted: the version to upgrade to.
     """
     if not current:
-        return "No host has a release of Airflow. Expected: a cluster that site.yml has made."
+        return f"No host has a release of Airflow. Expected: a deployed cluster. Run {command('site')}."
     for host, release in sorted(current.items()):
         version = release["airflow_version"]
         numbers = (*release_of(version), 0, 0)[:2]
@@ -49,7 +50,7 @@ def path_problem(current: Current, wanted: str) -> str:
         if release_of(version) > release_of(wanted):
             return (
                 f"{host} runs Airflow {version}, and {wanted} is older. Expected: {version} or newer. "
-                "To go back to the release before an upgrade, run playbooks/rollback.yml."
+                f"To go back to the release before an upgrade, run {command('rollback')}."
             )
     return ""
 
@@ -115,7 +116,7 @@ def way_back(state: State | None, current: Current, hosts: Sequence[str], schema
     if not state:
         return closed(
             "No upgrade has left word of what ran before it. "
-            "Expected: a cluster that playbooks/upgrade.yml has upgraded."
+            f"Expected: a cluster that was upgraded with {playbook('upgrade')}."
         )
     before, after = state["from"], state["to"]
     if state.get("rolled_back"):

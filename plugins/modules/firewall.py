@@ -120,7 +120,7 @@ STAGED = "/run/airflow-firewall/staged.nft"
 PREVIOUS = "/run/airflow-firewall/previous.nft"
 
 HEAD = """\
-# Managed by Ansible: role firewall of airflow_celery.cluster. Changes are lost with the next run of site.yml.
+# Managed by Ansible: role firewall of airflow_celery.cluster. Changes are lost with the next deployment.
 """
 # One transaction: there is no moment without rules, and none with the rules of two files.
 REMOVE = f"table inet {TABLE}\ndelete table inet {TABLE}\n"

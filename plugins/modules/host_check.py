@@ -435,7 +435,7 @@ def check_downgrade(release_file: str, wanted: str) -> list[dict[str, str]]:
             "airflow_version",
             wanted,
             f"{installed} or newer: that is installed here, and its database schema has no way back",
-            f"set airflow_version to {installed}, or undo the last upgrade with playbooks/rollback.yml",
+            f"set airflow_version to {installed}, or undo the last upgrade",
         )
     ]
 

@@ -32,7 +32,7 @@ LOGINS: Mapping[str, tuple[str, str]] = {
     "airflow_results_password": ("airflow_results_user", "celery"),
 }
 OTHER = "_b"
-COMMENT = "# A rotation is under way: playbooks/rotate_secrets.yml goes on with it.\n"
+COMMENT = "# A rotation is under way: the playbook rotate_secrets goes on with it.\n"
 
 State = Literal["none", "begun", "switched"]
 

@@ -124,3 +124,10 @@ def test_without_dags_the_preflight_says_where_they_belong(folder: Path) -> None
     assert done.status != 0
     assert f"airflow_dags_dir = '{folder}/dags'" in done.output
     assert "put the DAGs into a directory dags beside the playbook or the inventory" in done.output
+
+
+def test_a_message_names_a_playbook_as_the_collection_has_it(folder: Path) -> None:
+    (folder / "inventory/production/group_vars/all/secrets.yml").unlink()
+    done = run("ansible-playbook", "-i", "inventory/production", VALIDATE, cwd=folder)
+    assert done.status != 0
+    assert "mend it: run ansible-playbook -i inventory/production airflow_celery.cluster.secrets" in done.output

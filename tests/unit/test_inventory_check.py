@@ -76,7 +76,7 @@ def inventory(
 
         ours = {key: value for key, value in own.items() if key.startswith(rules.PREFIXES)}
         hosts[name] = Host(name, [group for group, names in members.items() if name in names], ours, render)
-    return Inventory(members, hosts, SPECS, OPTIONS, "inventory/test")
+    return Inventory(members, hosts, SPECS, OPTIONS)
 
 
 def only(findings: Sequence[Finding]) -> Finding:
@@ -554,7 +554,7 @@ def test_missing_secrets_name_the_command() -> None:
     assert found.keys() == {"host control1", "host worker1", "host worker2"}
     assert set(found["host control1"].variable.split(", ")) == SECRETS.keys()
     assert "airflow_jwt_secret" not in found["host worker1"].variable
-    assert found["host worker1"].remedy == "run ansible-playbook -i inventory/test playbooks/secrets.yml"
+    assert found["host worker1"].remedy == "run ansible-playbook playbooks/secrets.yml"
 
 
 def test_a_secret_that_only_its_hosts_have_is_enough() -> None:

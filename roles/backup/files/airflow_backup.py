@@ -79,7 +79,7 @@ class Settings:
         try:
             found: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
-            raise Problem(f"{path} is missing: run site.yml, which configures backups") from None
+            raise Problem(f"{path} is missing: deploy the cluster, which configures backups") from None
         for name in ("data", "config", "socket", "state", "programs"):
             found[name] = Path(found[name])
         if "pgbackrest" in found:
