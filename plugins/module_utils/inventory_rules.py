@@ -55,6 +55,7 @@ PREFIXES = (
     "postgres_",
     "preflight_",
     "redis_",
+    "uninstall_",
 )
 # Prefixes that roles of other projects use, too. A name that resembles none of the cluster's may belong to such a role.
 SHARED_PREFIXES = ("backup_", "certificates_", "firewall_", "haproxy_", "postgres_", "redis_")

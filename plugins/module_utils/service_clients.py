@@ -74,7 +74,7 @@ class Connection:
     def _receive(self) -> None:
         received = self.socket.recv(65536)
         if not received:
-            raise ServiceError("the connection was closed by the other side")
+            raise ConnectionResetError("the connection was closed by the other side")
         self._rest += received
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ def test_two_workers_become_four_and_two_again(
         assert counted(large, machines) == slots(large)
         options = ("-e", f"worker={leaving}", "-e", "confirm=yes", "-e", "keep_logs=yes")
         playbooks.kill_at(
-            r"TASK \[airflow_celery.cluster.airflow_worker : Remove \| Remove the users\]", REMOVE, *options
+            r"TASK \[airflow_celery.cluster.airflow_host : Absent \| Remove the users\]", REMOVE, *options
         )
         said = playbooks.run(REMOVE, *options).must_succeed().text
         assert f"{leaving} is removed. Take its lines out of" in said
