@@ -218,8 +218,8 @@ def check_repository(repository: str, own: list[str], restoring: bool, root: str
             "backup_repository",
             f"{repository}, with backups of a database that is not on this host",
             "the backups of the database that is here, or an empty directory",
-            "restore the database with playbooks/restore.yml; or, for a new database, set backup_repository to another "
-            "directory",
+            "restore the database (docs/operations/backup.md); or, for a new database, set backup_repository to "
+            "another directory",
         )
     ]
 

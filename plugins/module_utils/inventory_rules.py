@@ -496,8 +496,11 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
         "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
         "put the settings into airflow_config.celery.extra_celery_config",
     ),
-    "scheduler.enable_health_check": ("True, with which site.yml waits for the scheduler", "remove it"),
-    "scheduler.scheduler_health_check_server_host": ("127.0.0.1, where site.yml waits for the scheduler", "remove it"),
+    "scheduler.enable_health_check": ("True, with which a deployment waits for the scheduler", "remove it"),
+    "scheduler.scheduler_health_check_server_host": (
+        "127.0.0.1, where a deployment waits for the scheduler",
+        "remove it",
+    ),
     "dag_processor.dag_bundle_config_list": (
         "the bundles of the cluster, without which upgrades could not try a worker",
         "put your bundles into airflow_dag_bundles",

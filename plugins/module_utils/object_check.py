@@ -29,7 +29,7 @@ VARIABLE_FIELDS = {"value", "description"}
 # Objects that the deployment manages itself, and the variable that is for them.
 OWN_POOLS = {
     "default_pool": "airflow_default_pool_slots",
-    "cluster_canary": "no variable: playbooks/upgrade.yml uses it",
+    "cluster_canary": "no variable: upgrades use it",
 }
 # Airflow itself writes the permissions of these roles.
 OWN_ROLES = frozenset({"Admin", "Op", "Public", "User", "Viewer"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command, playbook
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER, PARTS, part_of
 
 WIDTH = 140
@@ -152,7 +152,9 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
     for unit in units:
         name = unit["name"].removesuffix(".service")
         if groups := _missing_groups(host, unit):
-            found.append(f"unit {name} is there, and the host is not in group {' or '.join(groups)}: run site.yml")
+            found.append(
+                f"unit {name} is there, and the host is not in group {' or '.join(groups)}: run {command('site')}"
+            )
             continue
         if _is_idle(unit):
             continue

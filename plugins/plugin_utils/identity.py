@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import digest, finding
 
 BRING_BACK = "bring it back: inventory.tar.gz of the last backup has it (docs/operations/backup.md)"
@@ -58,7 +59,7 @@ def identity_problems(
         change = (
             "for a new one set backup_repository to another directory"
             if name == PASSPHRASE
-            else "for a new one run playbooks/rotate_secrets.yml"
+            else f"for a new one run {command('rotate_secrets')}"
         )
         found.append(
             finding(
@@ -78,7 +79,7 @@ def identity_problems(
                 "cluster of the worker",
                 f"one with the broker {broker['host']}",
                 f"none, or this cluster, with the broker {', '.join(brokers)}",
-                f"remove the host from the other cluster with its playbooks/remove_worker.yml; {CONSENT}",
+                f"remove the host from the other cluster (docs/operations/workers.md#remove); {CONSENT}",
             )
         )
     return found

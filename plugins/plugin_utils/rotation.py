@@ -69,7 +69,8 @@ def begin(text: str, names: Iterable[str], foreign: Iterable[str] = ()) -> str:
         if name in foreign:
             raise RotationError(
                 f"{name} is not rotated: group {secret_values.LOGIN_OF[name]} is empty, so the login is one of an "
-                "external service. Change the password there, then in the URL that the inventory sets, and run site.yml"
+                "external service. Change the password there, then in the URL that the inventory sets, and deploy the "
+                "cluster"
             )
         if name in secret_values.NOT_ROTATED:
             raise RotationError(f"{name} is not rotated: {secret_values.NOT_ROTATED[name]}")

@@ -183,6 +183,9 @@ ROWS = [
         "user without a role",
         everywhere(airflow_users={"ann": {"email": "ann@example.org", "password": "hunter22"}}),
         (ALL + "airflow_users = (hidden)", "roles of user ann"),
+    ),
+    Row(
+        "values",
         "environment that changes the connections of the control plane",
         everywhere(airflow_environment={"PGHOST": "hunter22"}),
         ("airflow_environment = (hidden)", "no PGHOST", "set it in airflow_worker_environment"),

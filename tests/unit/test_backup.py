@@ -52,7 +52,7 @@ def test_the_role_writes_the_settings_that_are_read(settings: dict[str, Any]) ->
 
 
 def test_missing_settings_are_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(airflow_backup.Problem, match=r"site\.yml"):
+    with pytest.raises(airflow_backup.Problem, match="deploy the cluster"):
         airflow_backup.Settings.load(tmp_path / "backup.json")
 
 

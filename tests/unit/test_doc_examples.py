@@ -30,7 +30,9 @@ def settings() -> list[tuple[str, dict[str, Any]]]:
     found = [(f"{page.name} {number}", text) for page in PAGES for number, text in enumerate(blocks(page, "yaml"))]
     commented = re.findall(r"^# For example:\n((?:# .*\n)+)", EXAMPLE.read_text(), re.MULTILINE)
     found += [(EXAMPLE.name, re.sub(r"^# ", "", text, flags=re.MULTILINE)) for text in commented]
-    loaded = [(place, yaml.safe_load(VAULTED.sub("a password from a vault", text))) for place, text in found]
+    found = [(place, VAULTED.sub("a-password-from-a-vault", text)) for place, text in found]
+    # Ansible renders templates, and so tests/preflight/test_example_inventory.py has those.
+    loaded = [(place, yaml.safe_load(text)) for place, text in found if place != EXAMPLE.name or "{{" not in text]
     return [(place, values) for place, values in loaded if not all(name.startswith("vault_") for name in values)]
 
 

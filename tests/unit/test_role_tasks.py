@@ -137,6 +137,7 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
     # The updates of patch.yml come from a mirror. The controller's script has looked at what is missing.
     # Packages of a build are installed for a build only, and removed after it.
     apart = {
+        "roles/uninstall/tasks/main.yml",
         "roles/airflow_runtime/tasks/build_packages.yml",
         "roles/airflow_runtime/tasks/remove_build_packages.yml",
         "roles/local_machines/tasks/controller.yml",

@@ -113,9 +113,9 @@ def test_a_unit_of_another_group_is_told() -> None:
     ]
     assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), foreign, off))) == []
     assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), *left))) == [
-        "worker2: unit airflow-api-server@8081 is there, and the host is not in group airflow_api_server: run site.yml",
-        "worker2: unit airflow-db-clean is there, and the host is not in group airflow_scheduler[0]: run site.yml",
-        "worker2: unit redis-server is there, and the host is not in group redis: run site.yml",
+        "worker2: unit airflow-api-server@8081 is there, and the host is not in group airflow_api_server: run ansible-playbook site.yml",
+        "worker2: unit airflow-db-clean is there, and the host is not in group airflow_scheduler[0]: run ansible-playbook site.yml",
+        "worker2: unit redis-server is there, and the host is not in group redis: run ansible-playbook site.yml",
     ]
 
 
