@@ -112,10 +112,14 @@ def test_a_unit_of_another_group_is_told() -> None:
         unit("redis-server"),
     ]
     assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), foreign, off))) == []
+    missing = {
+        "airflow-api-server@8081": "airflow_api_server",
+        "airflow-db-clean": "airflow_scheduler[0]",
+        "redis-server": "redis",
+    }
     assert reasons(cluster(worker("worker2", "10.0.0.3", unit("airflow-worker"), *left))) == [
-        "worker2: unit airflow-api-server@8081 is there, and the host is not in group airflow_api_server: run ansible-playbook site.yml",
-        "worker2: unit airflow-db-clean is there, and the host is not in group airflow_scheduler[0]: run ansible-playbook site.yml",
-        "worker2: unit redis-server is there, and the host is not in group redis: run ansible-playbook site.yml",
+        f"worker2: unit {name} is there, and the host is not in group {group}: run ansible-playbook site.yml"
+        for name, group in missing.items()
     ]
 
 
