@@ -224,6 +224,23 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "airflow": ("airflow",),
 }
 
+# What the sandbox of the units (roles/airflow/vars/main.yml) hides, and the setting that does so.
+HIDDEN_PATHS: Mapping[str, str] = {
+    "/home": "ProtectHome",
+    "/root": "ProtectHome",
+    "/run/user": "ProtectHome",
+    "/tmp": "PrivateTmp",
+    "/var/tmp": "PrivateTmp",
+}
+# Options of Airflow that name directories to which processes write.
+WRITTEN_OPTIONS = frozenset(
+    {
+        "dag_processor.dag_bundle_storage_path",
+        "logging.base_log_folder",
+        "logging.dag_processor_child_process_log_directory",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Bind:
@@ -372,6 +389,7 @@ RULES: Mapping[str, Between | Matches] = {
     ),
     "airflow_runtime_build_packages": _DEBIAN_PACKAGES,
     "airflow_runtime_extra_index_urls": Matches(_HTTP, "http(s) URLs", empty=True),
+    "airflow_runtime_cache_days": Between(1, 36_500, "(days)"),
     "airflow_runtime_index_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_runtime_keep_releases": Between(1, 1000),
     "airflow_runtime_packages": _DEBIAN_PACKAGES,
@@ -413,10 +431,13 @@ RULES: Mapping[str, Between | Matches] = {
     "backup_full_schedule": _CALENDAR,
     "backup_keep_diff": Between(1, 10_000),
     "backup_keep_full": Between(1, 10_000),
-    # Not where PostgreSQL, Airflow or this cluster keep what they write, and no part of the system.
+    # Not where PostgreSQL, Airflow or this cluster keep what they write, no part of the system, and no path that the
+    # sandbox of the units hides.
     "backup_repository": Matches(
-        r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|proc|sys|dev|opt/airflow)(?:/|$))[^\s/]+(?:/[^\s/]+)*",
-        "an absolute path outside /var/lib/postgresql, /var/lib/airflow, /tmp and the system's own directories",
+        r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|var/tmp|home|root|proc|sys|dev|opt/airflow)(?:/|$))"
+        r"(?:(?!\.\.?(?:/|$))[^\s/]+/)*(?!\.\.?$)[^\s/]+",
+        "an absolute path outside /var/lib/postgresql, /var/lib/airflow, the system's own directories, and /home, "
+        "/root, /tmp and /var/tmp, which the sandbox of the units hides",
     ),
     "backup_wal_queue_max_mb": Between(64, 10**7, "(MiB)"),
     "certificates_ca_days": Between(1, 36_500, "(days)"),

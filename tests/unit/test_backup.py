@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,21 @@ def test_a_snapshot_keeps_what_is_replaced_afterwards(tmp_path: Path, settings: 
     fresh.write_text("new")
     fresh.replace(info)
     assert copy.read_text() == "old"
+
+
+def test_a_copy_that_a_killed_run_has_left_is_removed_after_a_day(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repository/backup").mkdir(parents=True)
+    backup = airflow_backup.Backup(load(tmp_path, settings))
+    backup.remove_stale_copy()  # there is none
+    copy = Path(backup.snapshot())
+    backup.remove_stale_copy()
+    assert copy.exists()
+    later = time.time() + airflow_backup.COPY_SECONDS + 60
+    monkeypatch.setattr(airflow_backup.time, "time", lambda: later)
+    backup.remove_stale_copy()
+    assert not copy.exists()
 
 
 def test_a_program_that_fails_is_a_problem_with_its_own_words() -> None:

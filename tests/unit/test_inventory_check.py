@@ -280,8 +280,20 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ),
     (
         "backup_repository",
-        ["/var/lib/pgbackrest", "/srv/nfs/airflow"],
-        ["backups", "/var/lib/postgresql/x", "/tmp", "/", ""],
+        ["/var/lib/pgbackrest", "/srv/nfs/airflow", "/homes/x", "/srv/a.b/..c", "/data.1"],
+        [
+            "backups",
+            "/var/lib/postgresql/x",
+            "/tmp",
+            "/",
+            "",
+            "/home/backup",
+            "/root/backup",
+            "/var/tmp/backup",
+            "/run/user/1000/backup",
+            "/srv/../home/backup",
+            "/srv/..",
+        ],
     ),
     ("backup_fetch_dir", ["", "/srv/copies"], ["copies"]),
     ("backup_full_schedule", ["Sun *-*-* 02:30:00", "daily", "*:0/5"], ["", "-1", "2 o'clock"]),
@@ -864,6 +876,53 @@ class Files:
 
     def warnings(self) -> list[str]:
         return certificate_warnings(inventory(everywhere=self.own))
+
+
+# --- Sandbox ----------------------------------------------------------------------------------------------------------
+LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
+
+
+@pytest.mark.parametrize(
+    ("own", "variable"),
+    [
+        ({"airflow_config": LOGS}, "airflow_config.logging.base_log_folder"),
+        ({"airflow_config": {"logging": {"base_log_folder": "/tmp/logs"}}}, "airflow_config.logging.base_log_folder"),
+        ({"airflow_config": {"core": {"dags_folder": "/home/me/dags"}}}, "airflow_config.core.dags_folder"),
+        (
+            {"airflow_config": {"dag_processor": {"dag_bundle_storage_path": "/root/x"}}},
+            "airflow_config.dag_processor.dag_bundle_storage_path",
+        ),
+        (
+            {"airflow_config": {"logging": {"base_log_folder": "/var/lib/airflow/other"}}},
+            "airflow_config.logging.base_log_folder",
+        ),
+        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ReadWritePaths": "/srv/logs"}}}, ""),
+        ({"airflow_config": LOGS, "airflow_worker_sandbox": {"ReadWritePaths": ["-/srv"]}}, ""),
+        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ProtectSystem": "full"}}}, ""),
+        (
+            {
+                "airflow_config": {"core": {"dags_folder": "/home/me/dags"}},
+                "airflow_sandbox": {"dag-processor": {"ProtectHome": False}},
+            },
+            "",
+        ),
+        ({"airflow_config": {"core": {"dags_folder": "/homework/dags"}}}, ""),
+        ({"backup_settings": {"repo1-path": "/srv/x"}}, "backup_settings.repo1-path"),
+        ({"backup_settings": {"repo2-path": "/srv/x"}}, "backup_settings.repo2-path"),
+        ({"backup_settings": {"spool-path": "/srv/x"}}, "backup_settings.spool-path"),
+        ({"backup_settings": {"repo2-path": "/x", "repo2-type": "s3"}}, ""),
+        ({"backup_settings": {"repo1-path": "/x", "repo1-type": "s3"}}, ""),
+    ],
+)
+def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any], variable: str) -> None:
+    found = check(inventory({"control1": own}))
+    assert [item.variable for item in found] == ([variable] if variable else [])
+
+
+def test_what_is_hidden_is_what_the_sandbox_says() -> None:
+    sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["__airflow_sandbox"]
+    assert all(sandbox[setting] is True for setting in rules.HIDDEN_PATHS.values())
+    assert sandbox["ProtectSystem"] == "strict"
 
 
 # --- Backups ----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ SETTINGS = Path("/etc/airflow/backup.json")
 SPARE_BYTES = 256 * 1024 * 1024
 # File systems of which another machine has the disk.
 ELSEWHERE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "lustre", "9p"})
+# No run of playbooks/backup.yml copies for longer.
+COPY_SECONDS = 24 * 3600
 
 
 class Problem(Exception):
@@ -226,6 +228,7 @@ class Backup:
         :param kind: ``full`` or ``diff``. Without a full one before it, pgBackRest makes that instead.
         """
         started = time.time()
+        self.remove_stale_copy()
         self.pgbackrest(f"--type={kind}", "backup")
         made, oldest = self.backups()[-1], self.backups()[0]
         record: dict[str, Any] = {
@@ -360,6 +363,18 @@ class Backup:
         raise Problem(f"PostgreSQL could not recover: {_end_of(log)}")
 
     # --- Take away, bring back ----------------------------------------------------------------------------------------
+    @property
+    def copy(self) -> Path:
+        """Where playbooks/backup.yml has the repository copied from."""
+        return Path(self.settings.repository) / ".copy"
+
+    def remove_stale_copy(self) -> None:
+        """Remove the hard links that a killed playbooks/backup.yml has left: they keep expired backups on the disk."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.settings.repository and time.time() - self.copy.stat().st_ctime > COPY_SECONDS:
+                # A copy of an older version of this program belongs to root. The next playbooks/backup.yml replaces it.
+                shutil.rmtree(self.copy, ignore_errors=True)
+
     def snapshot(self) -> str:
         """Make hard links to all that is in the repository; return their directory.
 
@@ -368,9 +383,12 @@ class Backup:
         """
         if not self.settings.repository:
             raise Problem("the repository is no directory of this host")
-        repository, copy = Path(self.settings.repository), Path(self.settings.repository) / ".copy"
+        repository, copy = Path(self.settings.repository), self.copy
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir(mode=0o700)
+        # The owner of the repository removes what a killed run leaves.
+        owner = repository.stat()
+        os.chown(copy, owner.st_uid, owner.st_gid)
         for part in ("archive", "backup"):
             if (repository / part).exists():
                 run(["cp", "--archive", "--link", repository / part, copy])
