@@ -33,9 +33,6 @@ AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_triggerer": 200,
     "flower": 50,
 }
-# What a process may have in any case, as a multiple of its least; these two load the DAGs and what the DAGs import.
-PROCESS_MARGIN = 1.25
-PROCESS_MARGINS: Mapping[str, float] = {"dag-processor": 2, "triggerer": 2}
 # A worker, only where it shares its host with the control plane; each slot may be a task.
 WORKER = 300
 WORKER_SLOT = 60
@@ -88,17 +85,6 @@ class Load:
         # A worker alone on its host has its own limit, a share of the whole.
         if "airflow_worker" in self.groups and found:
             found["worker"] = WORKER + WORKER_SLOT * self.slots
-        return found
-
-    def processes(self) -> dict[str, int]:
-        """Return the least of each unit of the control plane on this host, by name of the Airflow process."""
-        found = {
-            group.removeprefix("airflow_").replace("_", "-"): need
-            for group, need in AIRFLOW_PROCESS.items()
-            if group in self.groups
-        }
-        if "airflow_api_server" in self.groups:
-            found |= {"api-server": API_SERVER * self.api_server_workers, "execution-api": EXECUTION_API}
         return found
 
 
@@ -156,21 +142,6 @@ def plan(total: int, load: Load, explicit: Mapping[str, int] | None = None) -> P
         rest, weights = left - sum(free.values()), sum(WEIGHTS[part] for part in free)
         parts = {part: size + rest * WEIGHTS[part] // weights for part, size in free.items()}
     return Plan(total, system, {**fixed, **parts}, needed)
-
-
-def process_limits(memory: int, load: Load) -> dict[str, int]:
-    """Return the limit of each unit of the control plane: what the others leave if each has its least.
-
-    So one that grows is restarted before it takes memory from the others. Where memory is scarce the limits may add up
-    to more than there is: each unit may have a margin that the others do not need at the same time.
-
-    :param memory: limit of the whole control plane on this host.
-    """
-    spare = max(0, memory - load.least().get("airflow", 0))
-    return {
-        name: max(least + spare, int(least * PROCESS_MARGINS.get(name, PROCESS_MARGIN)))
-        for name, least in load.processes().items()
-    }
 
 
 def step_up(count: float) -> int:

@@ -13,7 +13,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.filter.memory import memory_plan
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ALL = frozenset(rules.CONTROL_GROUPS)
@@ -244,11 +244,11 @@ def test_the_arithmetic_knows_the_roles_defaults() -> None:
 def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset[str]) -> None:
     for size in SIZES:
         plan, here = memory.plan(size, load(layout)), load(layout)
-        limits, least = memory.process_limits(plan.parts.get("airflow", 0), here), here.processes()
+        limits, least = process_memory.limits(plan.parts.get("airflow", 0), here), process_memory.least(here)
         assert limits.keys() == least.keys()
         assert bool(limits) == here.has_control
         for name, limit in limits.items():
-            margin = int(least[name] * memory.PROCESS_MARGINS.get(name, memory.PROCESS_MARGIN))
+            margin = int(least[name] * process_memory.MARGINS.get(name, process_memory.MARGIN))
             assert limit >= margin
             # Each unit of the Execution API is one of two.
             if limit > margin:
@@ -257,7 +257,7 @@ def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset
 
 def test_the_limits_of_the_processes_of_a_small_control_node() -> None:
     here = load(ALL)
-    limits = memory.process_limits(memory.plan(2048, here).parts["airflow"], here)
+    limits = process_memory.limits(memory.plan(2048, here).parts["airflow"], here)
     assert limits["scheduler"] < memory.plan(2048, here).parts["airflow"] // 2
     assert limits == {
         "scheduler": 300,
@@ -271,4 +271,4 @@ def test_the_limits_of_the_processes_of_a_small_control_node() -> None:
 
 def test_an_api_server_with_several_processes_has_room_for_all() -> None:
     here = memory.Load(groups=ALL, api_server_processes=4, api_server_workers=4)
-    assert here.processes()["api-server"] == 4 * memory.API_SERVER
+    assert process_memory.least(here)["api-server"] == 4 * memory.API_SERVER

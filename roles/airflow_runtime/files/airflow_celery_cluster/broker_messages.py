@@ -7,7 +7,7 @@ worker would, but there may be no worker for the queue: then each waiting task l
 
 - ``Broker.clean`` removes such messages from the queues, and from the messages that a lost worker did not acknowledge.
 - ``Broker.send`` keeps tasks in the scheduler while the broker takes no messages, as with a full memory. Airflow would
-  fail them.
+  fail them. ``Broker.revoke`` does not wait for a broker that does not answer.
 - ``limit_audit_rows`` stops the row in the audit log that each waiting task adds per ``task_queued_timeout``.
 
 https://github.com/apache/airflow/issues/72469
@@ -110,6 +110,7 @@ class Broker:
         self._suspects: set[int] = set()
         self._next_queues = self._next_unacked = 0.0
         self._refused = self._complained = False
+        self._reachable = True
 
     def _channel(self) -> Any:
         """Return a channel with a Redis client, or None for a broker of another kind."""
@@ -168,6 +169,27 @@ class Broker:
             log.error("The broker takes no messages, so tasks wait in the scheduler: %s", error)
         self._refused = True
 
+    def ping(self) -> None:
+        """Find out whether the broker answers."""
+        try:
+            channel = self._channel()
+            if channel is not None:
+                channel.client.ping()
+            self._reachable = True
+        except Exception as error:
+            self._close()
+            self._note_refusal(error)
+            self._reachable = False
+
+    def revoke(self, executor: Any, revoke: Callable[..., None], *, ti: Any) -> None:
+        """Take a task back from the executor.
+
+        Airflow also tells the workers. While the broker does not answer, Celery would try that for ever.
+        """
+        if not self._reachable:
+            executor.workloads.pop(executor.get_task_key(ti) if executor.supports_task_instance_uuid else ti.key, None)
+        revoke(ti=ti)
+
     def clean(self) -> None:
         """Remove what no task waits for, if it is time. An error is logged, and the scheduler goes on."""
         now = time.monotonic()
@@ -192,8 +214,11 @@ class Broker:
             self._next_queues = now + UNACKED_INTERVAL
 
     def _clean_queues(self, channel: Any) -> None:
+        from redis.exceptions import OutOfMemoryError
+
         client = channel.client
-        known = {name.decode() for name in client.smembers(QUEUES_KEY)} | self._sent_to
+        recorded = {name.decode() for name in client.smembers(QUEUES_KEY)}
+        known = recorded | self._sent_to
         lists = {queue: [channel._q_for_pri(queue, step) for step in channel.priority_steps] for queue in known}
         found = {queue: [(key, self._read(client, key)) for key in keys] for queue, keys in lists.items()}
         # After the messages were read: what was sent since then is in the database, and not in question.
@@ -212,11 +237,14 @@ class Broker:
             if not any(messages for _, messages in entries) and queue not in useful.values():
                 client.srem(QUEUES_KEY, queue)
                 self._sent_to.discard(queue)
-        if self._sent_to:
-            client.sadd(QUEUES_KEY, *self._sent_to)  # the data of Redis may have been lost
         self._suspects = suspects
         if removed:
             log.info("Removed %d messages from the broker: no task waits for them any more", removed)
+        self._sent_to |= set(useful.values())
+        # The data of Redis may have been lost. A full Redis takes no names, and lets messages be removed.
+        if lacking := self._sent_to - recorded:
+            with contextlib.suppress(OutOfMemoryError):
+                client.sadd(QUEUES_KEY, *lacking)
 
     @staticmethod
     def _read(client: Any, key: str) -> list[bytes]:
@@ -286,15 +314,19 @@ def install() -> None:
         from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 
         wrapping(CeleryExecutor._send_workloads_to_celery, "workload_tuples_to_send")
+        wrapping(CeleryExecutor.revoke_task, "ti")
         for executor in self.executors:
             if isinstance(executor, CeleryExecutor):
                 broker = Broker(executor.celery_app)
                 executor._send_workloads_to_celery = functools.partial(broker.send, executor._send_workloads_to_celery)
+                executor.revoke_task = functools.partial(broker.revoke, executor, executor.revoke_task)
                 brokers.append(broker)
         return execute(self)
 
     @wrapping(handle, "session")
     def handling(self: Any, **arguments: Any) -> None:
+        for broker in brokers:
+            broker.ping()
         handle(self, **arguments)
         for broker in brokers:
             broker.clean()
