@@ -61,8 +61,8 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     # A secret.
     ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
     ("api_auth", "trusted_jwks_url"): frozenset({"api-server", "execution-api"}),
-    # Loads the fence, which only a worker has.
-    ("celery", "celery_config_options"): frozenset({"worker"}),
+    # What the cluster adds to a worker and to the executor of a scheduler.
+    ("celery", "celery_config_options"): frozenset({"scheduler", "worker"}),
     ("celery", "ssl_active"): _WITH_BROKER,
     ("celery", "ssl_cacert"): _WITH_BROKER,
     ("celery", "ssl_cert"): _WITH_BROKER,

@@ -94,7 +94,7 @@ KEPT_FROM: Mapping[str, tuple[frozenset[str], str]] = {
     "api.secret_key": (ALL - {"api-server", "worker", "triggerer"}, "a secret of those who serve and fetch logs"),
     "api_auth.": (ALL - API - SCHEDULER, "a secret; an Execution API inside the process checks no token"),
     "api_auth.trusted_jwks_url": (ALL - API, "the scheduler signs, and checks no token"),
-    "celery.celery_config_options": (SCHEDULER, "it loads the fence of the worker"),
+    "celery.celery_config_options": (frozenset({"database"}), "the airflow command sends and runs no task"),
     "core.auth_manager": (frozenset({"execution-api"}), "no user logs in at it"),
     "core.execution_api_server_url": (ALL - SCHEDULER - {"worker"}, "only executor and worker use it"),
     "database.": (frozenset({"worker"}), "it has no database"),
@@ -347,7 +347,7 @@ RUNTIME = ROOT / "roles/airflow_runtime/files/airflow_celery_cluster"
 # The processes that import a module. The processes that run a module with airflow-run are found in the playbooks.
 IMPORTED_BY = {
     "auth_manager": {"api-server"},  # [core] auth_manager; the read is part of the start of the API server
-    "celery_config": {"worker"},  # [celery] celery_config_options
+    "celery_config": {"worker"},  # [celery] celery_config_options; a scheduler reads none of these options
     "database_tls": {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "database"},
     "retries": {"dag-processor", "scheduler", "triggerer", "worker"},  # a policy, loaded with a DAG file
 }

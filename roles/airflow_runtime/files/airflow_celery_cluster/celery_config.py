@@ -1,9 +1,10 @@
-"""What the cluster adds to Airflow's Celery worker.
+"""What the cluster adds to Airflow's Celery worker and executor.
 
 ``[celery] celery_config_options`` names ``CONFIG``, so every worker imports this module.
 
 Always: a worker publishes nothing of a task's message (see ``message_privacy``), and sends events without being asked,
-so that nobody who only watches needs the right to command workers.
+so that nobody who only watches needs the right to command workers. A scheduler, which imports this module for its
+executor, bounds the messages of the broker (see ``broker_messages``).
 
 With the failover tuning, by Celery's signals:
 
@@ -25,7 +26,7 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import execution_api, fence, memory, message_privacy  # noqa: F401
+from airflow_celery_cluster import broker_messages, execution_api, fence, memory
 
 CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
@@ -78,6 +79,12 @@ def hand_over_in_time(how: str, **_: Any) -> None:
         timer.daemon = True
         timer.start()
 
+
+if sys.argv[1:2] == ["scheduler"]:
+    broker_messages.install()
+else:
+    # A scheduler needs nothing of Celery's worker, which takes memory.
+    from airflow_celery_cluster import message_privacy  # noqa: F401
 
 # The deployment computes this setting only if the failover tuning is on.
 if conf.has_option("failover", "terminate_after"):
