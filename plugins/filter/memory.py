@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
 
 
 def memory_plan(
@@ -25,6 +25,7 @@ def memory_plan(
         )
     found = memory.host_plan(host, total, groups, value)
     result: dict[str, Any] = {"total": total, "system": found.system, **found.parts}
+    result["processes"] = process_memory.limits(found.parts.get("airflow", 0), memory.load_of(host, groups, value))
     if "postgres" in found.parts:
         counts = memory.connections(groups, value)
         result["postgres_clusters"] = {

@@ -52,6 +52,7 @@ class Load:
     :param groups: the host's inventory groups.
     :param api_server_processes: API server processes of this host.
     :param execution_api_processes: Execution API processes of this host.
+    :param api_server_workers: API server processes of each unit.
     :param slots: task slots of the worker on this host.
     :param connections: connections that the clients of each PostgreSQL cluster hold at most.
     """
@@ -59,6 +60,7 @@ class Load:
     groups: frozenset[str] = frozenset()
     api_server_processes: int = 1
     execution_api_processes: int = 2
+    api_server_workers: int = 1
     slots: int = 0
     connections: Mapping[str, int] = field(default_factory=lambda: {"main": 150, "results": 50})
 
@@ -277,6 +279,7 @@ def load_of(host: str, groups: Groups, value: Value) -> Load:
         groups=own,
         api_server_processes=servers,
         execution_api_processes=execution,
+        api_server_workers=int(value(host, "airflow_api_server_workers")),
         slots=(
             worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale"))
             if "airflow_worker" in own

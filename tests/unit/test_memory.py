@@ -13,7 +13,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.filter.memory import memory_plan
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ALL = frozenset(rules.CONTROL_GROUPS)
@@ -238,3 +238,37 @@ def test_the_arithmetic_knows_the_roles_defaults() -> None:
     for name, value in memory.DEFAULTS.items():
         assert name in defaults
         assert defaults[name] == value or "{{" in defaults[name], name
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset[str]) -> None:
+    for size in SIZES:
+        plan, here = memory.plan(size, load(layout)), load(layout)
+        limits, least = process_memory.limits(plan.parts.get("airflow", 0), here), process_memory.least(here)
+        assert limits.keys() == least.keys()
+        assert bool(limits) == here.has_control
+        for name, limit in limits.items():
+            margin = int(least[name] * process_memory.MARGINS.get(name, process_memory.MARGIN))
+            assert limit >= margin
+            # Each unit of the Execution API is one of two.
+            if limit > margin:
+                assert limit + here.least()["airflow"] - least[name] == plan.parts["airflow"]
+
+
+def test_the_limits_of_the_processes_of_a_small_control_node() -> None:
+    here = load(ALL)
+    limits = process_memory.limits(memory.plan(2048, here).parts["airflow"], here)
+    assert limits["scheduler"] < memory.plan(2048, here).parts["airflow"] // 2
+    assert limits == {
+        "scheduler": 300,
+        "dag-processor": 360,
+        "triggerer": 400,
+        "flower": 109,
+        "api-server": 300,
+        "execution-api": 264,
+    }
+
+
+def test_an_api_server_with_several_processes_has_room_for_all() -> None:
+    here = memory.Load(groups=ALL, api_server_processes=4, api_server_workers=4)
+    assert process_memory.least(here)["api-server"] == 4 * memory.API_SERVER
