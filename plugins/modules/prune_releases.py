@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -19,7 +21,7 @@ description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
   - Looks only at directories that a deployment has made, whose names end with 12 hexadecimal digits.
   - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host
-    names.
+    names, nor one of which a running process has loaded a library.
 options:
   root:
     description: Directory that holds C(releases) and C(current).
@@ -29,6 +31,11 @@ options:
     description: How many releases to keep at least.
     type: int
     required: true
+  in_use:
+    description: Names of releases that are kept in any case.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -54,8 +61,30 @@ removed:
 RELEASE = re.compile(r"(?:[^.].*-)?[0-9a-f]{12}")
 
 
-def to_remove(root: Path, keep: int, units: Path = Path("/etc/systemd/system")) -> list[Path]:
+def is_loaded(release: Path, proc: Path = Path("/proc")) -> bool:
+    """Return whether a running process has loaded a library of a release.
+
+    A worker that is drained goes on with its old release while its unit has the new one already. It has a title of its
+    own instead of a command line, and its interpreter is the system's.
+    """
+    for maps in proc.glob("[0-9]*/maps"):
+        # The process may have ended meanwhile.
+        with contextlib.suppress(OSError):
+            if f" {release}/" in maps.read_text(errors="replace"):
+                return True
+    return False
+
+
+def to_remove(
+    root: Path,
+    keep: int,
+    in_use: Collection[str] = (),
+    units: Path = Path("/etc/systemd/system"),
+    proc: Path = Path("/proc"),
+) -> list[Path]:
     """Return the releases that nobody needs any more, oldest last."""
+    if not (root / "releases").is_dir():
+        return []
     # The time of the rename into place. An archive's own times are older than that and say nothing.
     releases = sorted(
         (path for path in (root / "releases").iterdir() if RELEASE.fullmatch(path.name) and path.is_dir()),
@@ -64,17 +93,28 @@ def to_remove(root: Path, keep: int, units: Path = Path("/etc/systemd/system")) 
     )
     kept = {(root / link).resolve() for link in ("current", "previous")}
     named_by_units = "\n".join(unit.read_text() for unit in units.glob("airflow-*.service"))
-    return [path for path in releases[keep:] if path.resolve() not in kept and f"{path}/" not in named_by_units]
+    return [
+        path
+        for path in releases[keep:]
+        if path.name not in in_use
+        and path.resolve() not in kept
+        and f"{path}/" not in named_by_units
+        and not is_loaded(path, proc)
+    ]
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"root": {"type": "path", "required": True}, "keep": {"type": "int", "required": True}},
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "keep": {"type": "int", "required": True},
+            "in_use": {"type": "list", "elements": "str", "default": []},
+        },
         supports_check_mode=True,
     )
     if module.params["keep"] < 1:
         module.fail_json(msg=f"keep is {module.params['keep']}; expected 1 or more")
-    old = to_remove(Path(module.params["root"]), module.params["keep"])
+    old = to_remove(Path(module.params["root"]), module.params["keep"], module.params["in_use"])
     if not module.check_mode:
         for path in old:
             shutil.rmtree(path)

@@ -149,5 +149,17 @@ def test_the_releases_in_use_are_never_removed(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to(f"releases/{others[0]}")
     (tmp_path / "previous").symlink_to(releases / first)
     (units / "airflow-worker.service").write_text(f"ExecStart={releases}/{others[1]}/bin/python -m airflow")
-    assert [path.name for path in prune_releases.to_remove(tmp_path, 1, units)] == [last, others[2]]
-    assert prune_releases.to_remove(tmp_path, 5, units) == []
+    proc = tmp_path / "proc"
+    (proc / "17").mkdir(parents=True)
+    (proc / "18").mkdir()  # a process that has ended meanwhile
+
+    def removed(keep: int, *in_use: str) -> list[str]:
+        return [path.name for path in prune_releases.to_remove(tmp_path, keep, in_use, units, proc)]
+
+    assert removed(1) == [last, others[2]]
+    assert removed(5) == []
+    assert removed(1, last, "3.3.2-999999999999") == [others[2]]
+    (proc / "17" / "maps").write_text(f"7f7fc0000000-7f7fc0001000 r--p 00000000 08:01 1   {releases}/{last}x/a.so\n")
+    assert removed(1) == [last, others[2]]
+    (proc / "17" / "maps").write_text(f"7f7fc0000000-7f7fc0001000 r--p 00000000 08:01 1   {releases}/{last}/a.so\n")
+    assert removed(1) == [others[2]]

@@ -197,13 +197,14 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     cluster: Cluster,
     play: Play,
     starts: Starts,
+    connect: Connect,
     client: AirflowClient,
     release_dags: Path,
     go: Callable[[], None],
     tmp_path: Path,
 ) -> None:
     write_release(release_dags, "one")
-    dags = {"airflow_dags_dir": str(release_dags)}
+    dags: dict[str, object] = {"airflow_dags_dir": str(release_dags), "airflow_dags_keep_releases": 2}
     # Of one worker, one slot more; the scheduler counts the slots of all.
     slots = int(cluster.variables["worker1"]["airflow_worker_concurrency"]) + 1
     one_host = tmp_path / "one_host.yml"
@@ -230,6 +231,12 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     before = starts()
     play(*one_host_options, *extra(**dags)).must_succeed()
     assert restarted(before, starts()) == {"control1:airflow-triggerer"}
+    # More releases than are kept, and the unfinished run keeps the first one on every host that may need it.
+    for name in ("three", "four"):
+        write_release(release_dags, name)
+        play(*extra(**dags), book="playbooks/dags.yml").must_succeed()
+    for host in (*cluster.workers, cluster.first("airflow_dag_processor")):
+        assert len(connect(host).check_output("ls /opt/airflow/dags/releases").split()) == 3
     go()
     assert client.wait_for_run("release_check", run_id, seconds=120).state == "success"
     [task] = client.tasks("release_check", run_id)
@@ -245,10 +252,10 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
 
     newest = wait_for(
         lambda: found if (found := result_of_a_new_run())[-1] != first_release else None,
-        what="a DAG run of the second release",
+        what="a DAG run of the newest release",
         seconds=120,
     )
-    assert newest[:3] == ["two", "two", "two"]
+    assert newest[:3] == ["four", "four", "four"]
 
 
 @pytest.mark.long
