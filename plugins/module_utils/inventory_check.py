@@ -21,7 +21,13 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues, memory, secret_values, tree
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+    dag_bundles,
+    dag_queues,
+    memory,
+    secret_values,
+    tree,
+)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
@@ -890,7 +896,7 @@ def backup_warnings(inventory: Inventory) -> list[str]:
 
 # --- DAGs, airflow_config ---------------------------------------------------------------------------------------------
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
-    """A git source has a URL, and a release can hold a local directory."""
+    """A git source has a URL, a release can hold a local directory, and bundles and credentials are complete."""
     for host in inventory.cluster:
         source = str(host.get("airflow_dags_source", ""))
         directory = host.get("airflow_dags_dir", "")
@@ -913,6 +919,19 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
                 "the URL of a git repository, because airflow_dags_source is git",
                 "set airflow_dags_git_url, or airflow_dags_source: local",
             )
+        if not inventory.sound(host, "airflow_dag_bundles", "airflow_git_credentials", "airflow_dags_git_url"):
+            continue
+        credentials = host.get("airflow_git_credentials", [])
+        by_name = {str(entry.get("name")): entry for entry in credentials}
+        problems = [
+            *dag_bundles.credential_problems(credentials),
+            *dag_bundles.bundle_problems(host.get("airflow_dag_bundles", []), by_name),
+        ]
+        if source == "git":
+            url, name = str(host.get("airflow_dags_git_url", "")), host.get("airflow_dags_git_credentials", "")
+            problems += dag_bundles.credential_reference("airflow_dags_git_url", url, name, by_name)
+        for problem in problems:
+            yield Finding(f"host {host.name}", *problem)
 
 
 def check_queues(inventory: Inventory) -> Iterator[Finding]:

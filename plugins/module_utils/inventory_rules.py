@@ -85,6 +85,7 @@ SAME_EVERYWHERE = (
     "airflow_default_task_retries",
     "airflow_default_task_retry_delay",
     "airflow_dags_source",
+    "airflow_dag_bundles",
     "airflow_api_server_first_port",
     "airflow_api_server_instances",
     "airflow_execution_api_first_port",
@@ -405,6 +406,10 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     "celery.celery_config_options": (
         "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
         "put the settings into airflow_config.celery.extra_celery_config",
+    ),
+    "dag_processor.dag_bundle_config_list": (
+        "the bundles of the cluster, without which upgrades could not try a worker",
+        "put your bundles into airflow_dag_bundles",
     ),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }

@@ -286,6 +286,24 @@ ROWS = [
         everywhere(airflow_dags_source="git"),
         ("airflow_dags_git_url = not set", "airflow_dags_source is git"),
     ),
+    Row(
+        "DAGs",
+        "bundles without those of the cluster",
+        everywhere(airflow_config={"dag_processor": {"dag_bundle_config_list": [{"name": "mine"}]}}),
+        ("airflow_config.dag_processor.dag_bundle_config_list", "upgrades", "airflow_dag_bundles"),
+    ),
+    Row(
+        "DAGs",
+        "a bundle that takes the name of the cluster's",
+        everywhere(airflow_dag_bundles=[{"name": "cluster", "url": "https://git.example.org/x.git"}]),
+        ("airflow_dag_bundles[0].name = 'cluster'", "are the cluster's"),
+    ),
+    Row(
+        "DAGs",
+        "a password in the URL of a repository",
+        everywhere(airflow_dags_source="git", airflow_dags_git_url="https://robot:hunter22@git.example.org/x.git"),
+        ("airflow_dags_git_url = 'https://(hidden)@", "airflow.cfg", "airflow_dags_git_credentials"),
+    ),
     # Secrets
     Row(
         "secrets",

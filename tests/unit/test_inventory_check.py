@@ -387,6 +387,20 @@ def test_a_git_source_needs_its_url() -> None:
     assert check(inventory(everywhere=git)) == []
 
 
+def test_bundles_and_credentials_are_checked_on_each_host() -> None:
+    credentials = {"airflow_git_credentials": [{"name": "hub", "token": "hunter22"}]}
+    git = {"airflow_dags_source": "git", "airflow_dags_git_url": "https://git.example.org/x.git"}
+    named = {"airflow_dags_git_credentials": "hub"}
+    assert check(inventory(everywhere=credentials | git | named)) == []
+    found = check(inventory(everywhere=git | named))
+    assert {(item.variable, item.value) for item in found} == {("airflow_dags_git_credentials", "'hub'")}
+    found = check(inventory(everywhere=credentials | git | {"airflow_dags_git_url": "https://u:pw@h/x.git"}))
+    assert {(item.variable, item.value) for item in found} == {("airflow_dags_git_url", "'https://(hidden)@h/x.git'")}
+    found = check(inventory(everywhere={"airflow_git_credentials": [{"name": "hub", "tokn": "hunter22"}]}))
+    assert {item.variable for item in found} == {"airflow_git_credentials[0]", "airflow_git_credentials[0].tokn"}
+    assert "hunter22" not in str(found)
+
+
 # --- Queues -----------------------------------------------------------------------------------------------------------
 def test_the_queue_of_tasks_that_name_none_has_a_worker() -> None:
     found = only(check(inventory(everywhere={"airflow_worker_queues": ["reports", "gpu"]})))
@@ -439,6 +453,12 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
         "celery.celery_config_options",
         "'mine.X'",
         "extra_celery_config",
+    ),
+    (
+        {"dag_processor": {"dag_bundle_config_list": []}},
+        "dag_processor.dag_bundle_config_list",
+        "[]",
+        "put your bundles into airflow_dag_bundles",
     ),
     ({"celery": {"flower_url_prefix": "x"}}, "celery.flower_url_prefix", "(hidden)", "remove it"),
     (
