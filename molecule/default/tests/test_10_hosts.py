@@ -351,13 +351,6 @@ def test_the_limits_of_a_host_fit_into_its_memory(cluster: Cluster, connect: Con
     if control:
         assert {shown[unit]["Slice"] for unit in control} == {"airflow.slice"}
         limits["airflow.slice"] = limit_of(properties(host, "airflow.slice"))
-        # One that grows is restarted alone: the others have room for what they need at least.
-        for unit in control:
-            assert 50 <= limit_of(shown[unit]) < limits["airflow.slice"] // 2, unit
-            assert shown[unit]["OOMPolicy"] == "continue", unit
-            assert shown[unit]["NeedDaemonReload"] == "no", unit
-            first = unit == "airflow-scheduler" or unit.startswith("airflow-execution-api@")
-            assert int(shown[unit]["OOMScoreAdjust"]) == (0 if first else 200), unit
         # What the machines of the tests are said to have.
         assert sum(limits.values()) <= 2048
     assert all(limit >= 64 for limit in limits.values()), limits

@@ -408,12 +408,30 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
         "systemctl is-active --quiet git-daemon-test || systemd-run --unit=git-daemon-test --service-type=exec "
         "git -c safe.directory=* daemon --export-all --base-path=/srv/git"
     )
-    url = f"git://{larger.variables['control1']['airflow_address']}/dags"
+    address = larger.variables["control1"]["airflow_address"]
+    url = f"git://{address}/dags"
     workers = [larger.address(worker) for worker in larger.workers]
+    # A second bundle, from a repository that asks for a key.
+    control.check_output(
+        "id private >/dev/null 2>&1 || useradd --create-home --shell /usr/bin/git-shell private; "
+        "rm -rf ~private/dags ~private/.ssh /root/deploy && install -d -m 0700 -o private -g private ~private/.ssh && "
+        "ssh-keygen -q -t ed25519 -N '' -C deploy -f /root/deploy && "
+        "install -m 0600 -o private -g private /root/deploy.pub ~private/.ssh/authorized_keys && "
+        f"git init --quiet --initial-branch=main ~private/dags && cd ~private/dags && "
+        f"cat > from_private.py <<'EOF'\n{GIT_DAG.replace('from_git', 'from_private')}\nEOF\n"
+        "git add . && git -c user.name=test -c user.email=test@example.org commit --quiet -m DAG && "
+        "chown -R private: ~private/dags"
+    )
+    host_key = control.check_output("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub")
+    key = control.check_output("cat /root/deploy")
     source = extra(
         airflow_dags_source="git",
         airflow_dags_git_url=url,
         airflow_dags_git_subdir="team",
+        airflow_dag_bundles=[
+            {"name": "private", "url": f"ssh://private@{address}/home/private/dags", "credentials": "deploy"}
+        ],
+        airflow_git_credentials=[{"name": "deploy", "ssh_key": key, "known_hosts": f"{address} {host_key}"}],
         firewall_extra_rules=[{"ports": [9418], "sources": workers, "comment": "git"}],
     )
     play_on(larger, *source).must_succeed()
@@ -425,6 +443,20 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
     commit = control.check_output("git -c safe.directory=* -C /srv/git/dags rev-parse HEAD")
     # From a checkout of exactly that commit
     assert f"/{commit}/" in client.result("from_git", task)
+
+    client.wait_for_dag("from_private", seconds=180)
+    client.pause("from_private", False)
+    run_id = client.trigger("from_private")
+    assert client.wait_for_run("from_private", run_id, seconds=180).state == "success"
+    [task] = client.tasks("from_private", run_id)
+    assert "/dag_bundles/private/" in client.result("from_private", task)
+    # The key belongs to the processes that open bundles, and is in no configuration.
+    material = key.splitlines()[1]
+    for host, process in ((control, "dag-processor"), (connect(larger.workers[0]), "worker")):
+        file = host.file(f"/etc/airflow/{process}/git_deploy.key")
+        assert (file.user, file.mode) == (f"airflow-{process}", 0o400)
+        found = host.run(f"grep -rlF -- '{material}' /etc/airflow /etc/systemd/system").stdout.split()
+        assert {path.rpartition("/")[2] for path in found} == {"git_deploy.key"}
 
 
 @pytest.mark.long
