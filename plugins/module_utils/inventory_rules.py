@@ -292,6 +292,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"db\+postgresql(?:\+psycopg2)?://\S+", "a URL such as db+postgresql+psycopg2://user:password@host:5432/results"
     ),
     "airflow_runtime_index_url": Matches(_HTTP, "an http(s) URL", empty=True),
+    "airflow_runtime_keep_archives": Between(1, 1000),
     "airflow_runtime_keep_releases": Between(1, 1000),
     "airflow_runtime_proxy_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_scheduler_health_port": _PORT,
