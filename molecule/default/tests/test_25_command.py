@@ -14,7 +14,7 @@ from testinfra.host import Host
 
 sys.path.insert(0, str(PROJECT / "roles/airflow_database/files"))
 
-import airflow_command  # noqa: E402
+import airflow_command
 
 Connect = Callable[[str], Host]
 
@@ -100,7 +100,8 @@ def test_files_of_the_caller_are_read_and_written(host: Host) -> None:
     airflow variables delete command_test
     stat --format='%a %u' out.json /tmp/command-test.json
     python3 -c 'import json, sys
-    for name in sys.argv[1:]: print(json.dumps(json.load(open(name))))' out.json /tmp/command-test.json stdout.json pools.json
+    for name in sys.argv[1:]: print(json.dumps(json.load(open(name))))' \\
+        out.json /tmp/command-test.json stdout.json pools.json
     rm -r /tmp/command-test.json "$d"
     ls -A /var/cache/airflow | grep command || true
     """.replace("\n    ", "\n")
