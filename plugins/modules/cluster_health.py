@@ -63,7 +63,7 @@ def states(answer: Any) -> dict[str, str]:
 
 
 def main() -> None:
-    """Ask until all is well."""
+    """Ask until all components are healthy."""
     module = AnsibleModule(
         argument_spec={
             "url": {"type": "str", "required": True},

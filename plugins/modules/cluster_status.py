@@ -95,7 +95,7 @@ def seconds_of(timestamp: str) -> float | None:
 
 def files_of(name: str, unit: dict[str, list[str]]) -> list[str]:
     """Return the files that a unit of Airflow read when it started."""
-    process = name.removeprefix("airflow-").removesuffix(".service").partition("@")[0]
+    process = name.removeprefix("airflow-").removesuffix(".service")
     files = [*unit.get("FragmentPath", []), f"/etc/airflow/{process}/airflow.cfg"]
     files += [value.partition(" (")[0] for value in unit.get("EnvironmentFiles", [])]
     return [path for path in files if path]

@@ -57,7 +57,7 @@ def test_a_unit_reads_its_unit_file_its_configuration_and_its_environment_files(
         "/etc/airflow/secrets/scheduler.env",
         "/etc/airflow/scheduler.env",
     ]
-    assert "/etc/airflow/api-server/airflow.cfg" in cluster_status.files_of("airflow-api-server@8081.service", {})
+    assert "/etc/airflow/api-server@8081/airflow.cfg" in cluster_status.files_of("airflow-api-server@8081.service", {})
 
 
 def test_a_file_that_is_newer_than_the_unit_is_stale(tmp_path: Path) -> None:

@@ -93,10 +93,14 @@ def groups_of(cluster: Cluster, name: str) -> list[str]:
     return [group for group in UNITS if name in cluster.groups.get(group, [])]
 
 
+def instances_of(cluster: Cluster, name: str) -> set[str]:
+    """Return the Airflow processes of a host, as files below /etc/airflow have their names."""
+    return {unit[8:] for group in groups_of(cluster, name) for unit in UNITS[group] if unit.startswith("airflow-")}
+
+
 def processes_of(cluster: Cluster, name: str) -> set[str]:
     """Return the Airflow processes of a host."""
-    units = [unit for group in groups_of(cluster, name) for unit in UNITS[group]]
-    return {unit.removeprefix("airflow-").split("@")[0] for unit in units if unit.startswith("airflow-")}
+    return {instance.split("@")[0] for instance in instances_of(cluster, name)}
 
 
 def properties(host: Host, unit: str) -> dict[str, str]:
@@ -176,21 +180,20 @@ def test_configuration_is_readable_and_secrets_are_roots(
 ) -> None:
     host = connect(name)
     assert host.file("/etc/airflow/secrets").mode == 0o700
-    # The directory of the schema's step is there beside those of the processes.
-    processes = processes_of(cluster, name)
-    for process in processes:
+    for instance in instances_of(cluster, name):
+        process = instance.split("@")[0]
         if process != "worker-watchdog":  # it is no part of Airflow, and reads none of its settings
-            config = host.file(f"/etc/airflow/{process}/airflow.cfg")
+            config = host.file(f"/etc/airflow/{instance}/airflow.cfg")
             assert (config.user, config.group, config.mode) == (f"airflow-{process}", "root", 0o400)
             assert not [secret for secret, value in secrets.items() if value in config.content_string]
-        secret_file = host.file(f"/etc/airflow/secrets/{process}.env")
+        secret_file = host.file(f"/etc/airflow/secrets/{instance}.env")
         assert (secret_file.user, secret_file.group, secret_file.mode) == ("root", "root", 0o600)
         held = set(re.findall(r"^AIRFLOW_(?:_)?(\w+)=", secret_file.content_string, re.MULTILINE))
         assert held == SECRETS_OF[process]
-    files = set(host.check_output("ls /etc/airflow/secrets").split())
     if name in cluster.workers:
         # What the pool gives its tasks has a file of its own, and nothing here.
-        assert files == {f"{process}.env" for process in processes} | {"worker-environment.env"}
+        expected = {f"{instance}.env" for instance in instances_of(cluster, name)} | {"worker-environment.env"}
+        assert set(host.check_output("ls /etc/airflow/secrets").split()) == expected
         assert "=" not in host.file("/etc/airflow/secrets/worker-environment.env").content_string
 
 

@@ -248,7 +248,8 @@ def test_the_login_has_the_settings_of_the_site_and_keeps_those_of_the_deploymen
     # The file of this scenario tries to turn it off. molecule/security tests the key and the cookies.
     assert 'name="csrf_token"' in page
     for name in cluster.groups["airflow_api_server"]:
-        file = connect(name).file("/etc/airflow/api-server/webserver_config.py")
+        [path] = connect(name).check_output("ls /etc/airflow/api-server@*/webserver_config.py").splitlines()
+        file = connect(name).file(path)
         assert (file.user, file.group, file.mode) == ("airflow-api-server", "root", 0o400)
         said = connect(name).check_output(
             "journalctl --boot --no-pager --unit='airflow-api-server@*' --grep='sets .* itself'"

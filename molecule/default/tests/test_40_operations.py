@@ -286,7 +286,7 @@ def test_a_task_that_is_cleared_while_it_runs_has_time_to_end(client: AirflowCli
 
 @pytest.mark.long
 def test_a_setting_that_breaks_the_first_of_a_pair_leaves_the_second_alone(
-    cluster: Cluster, play: Play, starts: Starts
+    cluster: Cluster, play: Play, starts: Starts, connect: Connect
 ) -> None:
     """An Execution API does not start with this setting. The scheduler, which reads it too, comes later in the run."""
     control = cluster.first("airflow_api_server")
@@ -296,7 +296,46 @@ def test_a_setting_that_breaks_the_first_of_a_pair_leaves_the_second_alone(
     assert "airflow-execution-api@8091 does not stay up" in recap.output
     assert "invalid literal for int()" in recap.output
     assert restarted(before, starts()) == {f"{control}:airflow-execution-api@8091"}
+    # The files of the second are its own, so it serves also after a restart.
+    host = connect(control)
+    host.check_output("systemctl restart airflow-execution-api@8092")
+    ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8092/execution/health', timeout=5)"
+    wait_for(lambda: host.run("python3 -c %s", ask).rc == 0, what="the second Execution API healthy", seconds=120)
     play().must_succeed()
+
+
+@pytest.mark.long
+def test_a_changed_setting_leaves_each_queue_a_worker_and_shows_its_wait(
+    cluster: Cluster, client: AirflowClient, play: Play, run_cluster_check: RunClusterCheck, tmp_path: Path
+) -> None:
+    client.wait_for_dag("cluster_check", seconds=120)
+    client.pause("cluster_check", False)
+    run_id = client.trigger("cluster_check", {"tasks": 3 * len(cluster.workers), "seconds": 90})
+
+    def busy() -> bool:
+        running = {task.hostname for task in client.tasks("cluster_check", run_id) if task.state == "running"}
+        return len(running) == len(cluster.workers)
+
+    wait_for(busy, what="tasks on every worker", seconds=120)
+    log = tmp_path / "ansible.log"
+    change = extra(airflow_worker_environment={"CHANGED_SETTING": "yes"})
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            playbook_command(cluster, *change, "--limit", "airflow_worker"),
+            cwd=PROJECT,
+            env=playbook_environment() | {"PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        wait_for(lambda: "airflow-worker stops: " in log.read_text(), what="a worker that stops", seconds=180)
+        run_cluster_check(tasks=2, seconds=1)
+        stopping = set(
+            re.findall(r"^(\S+): airflow-worker stops: \d+ tasks? runs?, .* s left$", log.read_text(), re.MULTILINE)
+        )
+        assert process.wait() == 0, log.read_text()[-6000:]
+    assert len(stopping) == 1, log.read_text()[-6000:]
+    assert client.wait_for_run("cluster_check", run_id, seconds=120).state == "success"
+    play("--limit", "airflow_worker").must_succeed()
 
 
 @pytest.mark.long

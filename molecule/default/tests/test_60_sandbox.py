@@ -223,9 +223,14 @@ def units_of(cluster: Cluster, name: str) -> list[str]:
     return units + [unit for group, unit in zip(groups, CONTROL_UNITS, strict=True) if name in cluster.groups[group]]
 
 
+def instance_of(unit: str) -> str:
+    """Return the process of a unit, with its instance: files below /etc/airflow have this name."""
+    return unit.removeprefix("airflow-")
+
+
 def process_of(unit: str) -> str:
     """Return the process of a unit."""
-    return unit.removeprefix("airflow-").split("@")[0]
+    return instance_of(unit).split("@")[0]
 
 
 def user_of(unit: str) -> str:
@@ -305,10 +310,10 @@ def test_no_process_looks_into_another(cluster: Cluster, connect: Connect, name:
         user = user_of(unit)
         assert host.check_output(f"ps -o user:32= -p {pids[unit]}").strip() == user
         for other in units:
-            paths = [f"/etc/airflow/secrets/{process_of(other)}.env"] if other != unit else []
+            paths = [f"/etc/airflow/secrets/{instance_of(other)}.env"] if other != unit else []
             if user_of(other) != user:
                 paths += [f"/proc/{pids[other]}/environ", f"/proc/{pids[other]}/mem"]
-                paths.append(f"/etc/airflow/{process_of(other)}/airflow.cfg")
+                paths.append(f"/etc/airflow/{instance_of(other)}/airflow.cfg")
             # Each line of the answer is a path that is not there, or one that is not refused.
             script += [
                 f"test -e {path} || echo {path} is missing; "
@@ -324,7 +329,7 @@ def test_a_process_reads_its_own_settings(cluster: Cluster, connect: Connect, na
     host = connect(name)
     for unit in units_of(cluster, name):
         if unit != "airflow-worker-watchdog":
-            host.check_output(f"runuser -u {user_of(unit)} -- head -c 1 /etc/airflow/{process_of(unit)}/airflow.cfg")
+            host.check_output(f"runuser -u {user_of(unit)} -- head -c 1 /etc/airflow/{instance_of(unit)}/airflow.cfg")
 
 
 def test_a_task_is_refused(probed: dict[str, Any]) -> None:

@@ -72,8 +72,8 @@ print(json.dumps({"found": found, "files": files}))
 """
 # Where secrets are kept. Every such file is readable by its owner alone.
 KEPT = (
-    r"/etc/airflow/secrets/[a-z-]+\.env 0600",
-    r"/etc/airflow/(api-server|execution-api)/jwks\.json 0400",
+    r"/etc/airflow/secrets/[a-z-]+(@[0-9]+)?\.env 0600",
+    r"/etc/airflow/(api-server|execution-api)@[0-9]+/jwks\.json 0400",
     r"/etc/pgbackrest\.conf 0400",
 )
 

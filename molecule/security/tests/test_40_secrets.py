@@ -30,7 +30,7 @@ def test_the_search_finds_what_is_there(cluster: Cluster, found: dict[str, dict[
     """Otherwise "found nothing" would mean nothing."""
     worker, control = found[cluster.workers[0]], found[cluster.first("airflow_api_server")]
     assert "/etc/airflow/secrets/worker.env 0600" in worker["airflow_broker_password"]
-    assert "/etc/airflow/execution-api/jwks.json 0400" in control["airflow_jwt_secret"]
+    assert "/etc/airflow/execution-api@8091/jwks.json 0400" in control["airflow_jwt_secret"]
 
 
 @pytest.mark.parametrize("group", KNOWN)
