@@ -1320,7 +1320,7 @@ def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, An
     return (
         variable,
         show(value, looks_secret(option)),
-        "nothing: tasks send mail with a connection of type smtp and do not read this setting: docs/operations/mail.md",
+        "nothing: tasks send mail with a connection of type smtp, and read no such setting (docs/operations/mail.md)",
         f"declare {connection or 'smtp_default'} in airflow_connections, and remove {variable}",
     )
 

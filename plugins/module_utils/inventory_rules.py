@@ -529,8 +529,7 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
 }
 # The mail of tasks goes through the provider smtp, with a connection. Only a backend of the site's own, which may call
-# older functions of Airflow, reads these
-# settings. tests/unit/test_airflow_config.py compares them with Airflow's source.
+# older functions of Airflow, reads these settings. tests/unit/test_airflow_config.py compares them with the source.
 MAIL_BACKEND = "airflow.utils.email.send_email_smtp"
 MAIL_SECTION = "smtp"
 MAIL_OPTIONS = frozenset({"email.ssl_context"})

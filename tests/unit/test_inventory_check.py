@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+    inventory_check,
+    object_check,
+    secret_values,
+    webserver_check,
+)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import object_check, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
     WEBSERVER_TEXT,
@@ -704,6 +710,23 @@ def test_a_refused_environment_names_the_variable_that_is_for_it(name: str, reme
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {name: "hunter22"}}})))
     assert remedy in found.expected
     assert remedy in SPECS
+
+
+def test_each_remedy_names_variables_that_exist() -> None:
+    texts = [*rules.OWNED_OPTIONS.values(), *rules.PASSED_BY_THE_CLUSTER.values(), *webserver_check.OWNED.values()]
+    texts += [text for pair in rules.FIXED_OPTIONS.values() for text in pair]
+    texts += list(object_check.OWN_POOLS.values())
+    for module in (rules, object_check, webserver_check, inventory_check):
+        source = Path(str(module.__file__)).read_text()
+        texts += re.findall(r"(?:set|rename|remove|declare|add|variable) [a-z]+_\w+", source)
+    names = {
+        name
+        for text in texts
+        for name in re.findall(r"\b[a-z]+_\w+", text)
+        if name.startswith(rules.PREFIXES) and not name.startswith("airflow_celery_cluster")
+    }
+    assert len(names) > 40
+    assert names - SPECS.keys() - rules.PASSED_BY_THE_CLUSTER.keys() - {*rules.PROCESS_GROUPS} == set()
 
 
 # --- airflow_config ---------------------------------------------------------------------------------------------------

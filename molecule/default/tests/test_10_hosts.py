@@ -215,6 +215,7 @@ def test_nobody_but_root_can_change_what_airflow_runs(connect: Connect, name: st
         # A process may own what only it may read, as /etc is read-only to it.
         r"find /opt/airflow /etc/airflow -xdev \( -not -user root -not -path '/etc/airflow/*/airflow.cfg'"
         r" -not -path '/etc/airflow/tls/*.key' -not -path '/etc/airflow/*/jwks.json'"
+        r" -not -path '/etc/airflow/*/webserver_config.py'"
         r" -o -perm /022 \) -not -type l -print -quit"
     )
     assert found == ""
