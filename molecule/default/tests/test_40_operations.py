@@ -341,6 +341,10 @@ def test_a_worker_is_added_with_limit(
     [added] = set(larger.workers) - set(cluster.workers)
     play_on(larger, "--limit", added, book="playbooks/local_machines.yml").must_succeed()
     before = starts()
+    # A bare machine has nothing that check mode could compare.
+    pending = play_on(larger, "--check", "--limit", added).must_succeed()
+    assert pending.hosts[added]["changed"] > 0
+    assert "airflow-worker.service yet" in pending.output
     play_on(larger, "--limit", added, "--flush-cache").must_succeed()
     # It counts one worker more, and that is all that the others notice.
     assert restarted(before, starts()) == {"control1:airflow-scheduler"}

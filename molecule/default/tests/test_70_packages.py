@@ -62,6 +62,25 @@ def left(cluster: Cluster, connect: Connect) -> dict[str, set[str]]:
 
 @pytest.mark.long
 @pytest.mark.same_everywhere
+def test_check_mode_reports_a_release_and_dags_that_are_pending(
+    cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
+) -> None:
+    dags, locks = tmp_path / "dags", tmp_path / "locks"
+    for folder in (dags, locks):
+        folder.mkdir()
+    (dags / "empty.py").touch()
+    change = {"airflow_dags_dir": str(dags), "airflow_runtime_lock_dir": str(locks)}
+    before, units = left(cluster, connect), starts()
+    recap = play("--check", *extra(**change, airflow_runtime_extra_requirements=["roman"])).must_succeed()
+    for host in cluster.groups["airflow"]:
+        assert recap.hosts[host]["changed"] > 0
+    assert left(cluster, connect) == before
+    assert restarted(units, starts()) == set()
+    assert list(locks.iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.same_everywhere
 def test_a_failed_build_leaves_nothing_and_is_reported_once(
     cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
 ) -> None:
