@@ -1187,6 +1187,14 @@ def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> t
     return servers[0].address, port
 
 
+def debian_packages(host: Host) -> Iterator[dict[str, str]]:
+    """Yield the Debian packages that the inventory adds to a host, with the variables that name them."""
+    for variable, group in rules.PACKAGE_LISTS.items():
+        packages = host.get(variable, []) if group in host.groups else []
+        for name in packages if isinstance(packages, list) else []:
+            yield {"name": str(name), "variable": variable}
+
+
 def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return for each host of the play what its own machine is asked: ports to hold, services and names to reach."""
     by_address = {host.address: host.name for host in inventory.cluster}
@@ -1228,6 +1236,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             "endpoints": list(endpoints.values()),
             "names": list(names.values()),
             "firewall": is_true(host.get("firewall_enabled", True)),
+            "packages": list(debian_packages(host)),
             "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
         }
     return plans

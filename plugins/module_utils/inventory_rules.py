@@ -175,6 +175,14 @@ ENDPOINTS = (
 )
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
+# Variables that name Debian packages, and the group whose hosts get them.
+PACKAGE_LISTS: Mapping[str, str] = {
+    "airflow_runtime_packages": "airflow",
+    "airflow_runtime_build_packages": "airflow",
+    "airflow_worker_packages": WORKER_GROUP,
+    "airflow_worker_build_packages": WORKER_GROUP,
+}
+
 # Where a process listens, and who connects to it.
 BINDS: Mapping[str, tuple[str, frozenset[str]]] = {
     "postgres_listen_addresses": ("postgres", _METADATA_CLIENTS | {"airflow_worker"}),

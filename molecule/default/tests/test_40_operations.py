@@ -136,6 +136,7 @@ UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "disk": ({"preflight_min_disk_mb": 999_999_999}, "preflight_min_disk_mb"),
     "downgrade": ({"airflow_version": "3.3.1"}, "airflow_version"),
     "resolve": ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
+    "Debian package": ({"airflow_runtime_packages": ["libmariadb33"]}, "libmariadb33"),
     "port": ({"airflow_worker_log_port": 18793}, "airflow_worker_log_port"),
 }
 
