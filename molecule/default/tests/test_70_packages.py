@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from airflow_client import AirflowClient
 from cluster_inventory import Cluster
 from conftest import Play, restarted
 from testinfra.host import Host
@@ -44,6 +45,54 @@ def test_a_task_can_make_a_virtual_environment_on_every_worker(worker: str, conn
         f"runuser -u airflow-worker -- /opt/airflow/current/bin/python -m venv --clear {environment}"
         f" && {environment}/bin/pip --version && rm -rf {environment}"
     )
+
+
+# No requirements: the tests need no package index then.
+VENV_DAG = """
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None, catchup=False)
+def venv_check():
+    @task.virtualenv(system_site_packages=False)
+    def isolated(number):
+        import sys
+        import time
+
+        time.sleep(4)
+        return sys.prefix != sys.base_prefix
+
+    @task.external_python(python="/usr/bin/python3", expect_airflow=False)
+    def external(number):
+        import sys
+
+        return sys.executable == "/usr/bin/python3"
+
+    isolated.expand(number=list(range(SLOTS)))
+    external.expand(number=list(range(SLOTS)))
+
+
+venv_check()
+"""
+
+
+@pytest.mark.long
+def test_virtualenv_and_external_python_work_on_every_worker(
+    cluster: Cluster, play: Play, client: AirflowClient, tmp_path: Path
+) -> None:
+    slots = 4 * len(cluster.workers)
+    (tmp_path / "venv_check_dag.py").write_text(VENV_DAG.replace("SLOTS", str(slots)))
+    play(*extra(airflow_dags_dir=str(tmp_path)), book="playbooks/dags.yml").must_succeed()
+    client.wait_for_dag("venv_check", seconds=120)
+    client.pause("venv_check", False)
+    run_id = client.trigger("venv_check")
+    assert client.wait_for_run("venv_check", run_id, seconds=300).state == "success"
+    for task_id in ("isolated", "external"):
+        tasks = [task for task in client.tasks("venv_check", run_id) if task.task_id == task_id]
+        assert len(tasks) == slots
+        assert {cluster.host_of(task.hostname) for task in tasks} == set(cluster.workers)
+        assert all(client.result("venv_check", task) for task in tasks)
+    play(book="playbooks/dags.yml").must_succeed()
 
 
 # mysqlclient has no wheel: it needs a compiler and header files to be built, and a library to be imported.
