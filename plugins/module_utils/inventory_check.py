@@ -1446,6 +1446,12 @@ def authority_keys(inventory: Inventory) -> list[str] | None:
                     return [tls.key_digest(tls.load_key(data, str(source)).public_key())]
         return None
     return []
+def debian_packages(host: Host) -> Iterator[dict[str, str]]:
+    """Yield the Debian packages that the inventory adds to a host, with the variables that name them."""
+    for variable, group in rules.PACKAGE_LISTS.items():
+        packages = host.get(variable, []) if group in host.groups else []
+        for name in packages if isinstance(packages, list) else []:
+            yield {"name": str(name), "variable": variable}
 
 
 def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -1509,6 +1515,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
                 "repository": repository_of(host),
                 "brokers": brokers,
             },
+            "packages": list(debian_packages(host)),
             "airflow_version": str(host.get("airflow_version", "")) if "airflow" in host.groups else "",
         }
     return plans

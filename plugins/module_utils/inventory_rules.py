@@ -216,6 +216,14 @@ PARTS: Mapping[str, str] = {
 }
 DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
+# Variables that name Debian packages, and the group whose hosts get them.
+PACKAGE_LISTS: Mapping[str, str] = {
+    "airflow_runtime_packages": "airflow",
+    "airflow_runtime_build_packages": "airflow",
+    "airflow_worker_packages": WORKER_GROUP,
+    "airflow_worker_build_packages": WORKER_GROUP,
+}
+
 # Components of a host, as host_state has them, by the groups that bring them.
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "postgres": ("postgres", "backup"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import glob
 import json
 import os
 import platform
@@ -124,6 +125,22 @@ options:
     description: Whether the cluster keeps a firewall on this machine. Another one that is active is a finding then.
     type: bool
     default: false
+  packages:
+    description:
+      - Debian packages that will be installed. A name that the package lists of the machine do not have is a finding,
+        unless the machine has no lists yet.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the package, with C(:ARCHITECTURE) or C(=VERSION) if the inventory says so.
+        type: str
+        required: true
+      variable:
+        description: Variable that says so.
+        type: str
+        required: true
   components:
     description:
       - Components that the cluster installs on this machine. One that something else has installed is a finding.
@@ -536,6 +553,23 @@ def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
 def ip_addresses(name: str) -> list[str]:
     """Return the IP addresses of a name; raises OSError or UnicodeError."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+def check_packages(packages: list[dict[str, str]], policy: str) -> list[dict[str, str]]:
+    """Return findings for Debian packages that the package lists do not have.
+
+    :param policy: what `apt-cache policy` prints of them. Of an unknown package it prints nothing.
+    """
+    known = set(re.findall(r"^(\S+):$", policy, re.MULTILINE))
+    return [
+        finding(
+            entry["variable"],
+            entry["name"],
+            "a package of the Debian release of this host, or of a repository that is set up on it",
+            "correct the name; search with: apt-cache search --names-only NAME",
+        )
+        for entry in packages
+        # The native architecture is left out.
+        if known.isdisjoint({entry["name"].split("=")[0], re.split("[:=]", entry["name"])[0]})
+    ]
 
 
 def resolve(name: str) -> str | None:
@@ -691,6 +725,15 @@ def main() -> None:
                 },
             },
             "firewall": {"type": "bool", "default": False},
+            "packages": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "variable": {"type": "str", "required": True},
+                },
+            },
             "components": {
                 "type": "list",
                 "elements": "str",
@@ -758,6 +801,9 @@ def main() -> None:
     if params["sandbox"] and os.path.isdir("/run/systemd/system") and os.geteuid() == 0:
         code, _, error = module.run_command(sandbox_command(params["sandbox"]))
         found += check_sandbox(code, error)
+    if params["packages"] and glob.glob("/var/lib/apt/lists/*_Packages*"):
+        packages = [entry["name"].split("=")[0] for entry in params["packages"]]
+        found += check_packages(params["packages"], output_of("apt-cache", "policy", *packages))
     if params["firewall"]:
         known = check_firewalls(read("/etc/ufw/ufw.conf"), is_active(["firewalld.service"]))
         found += known or host_state.check_rules(

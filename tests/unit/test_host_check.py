@@ -317,3 +317,13 @@ def test_a_refused_connection_is_a_finding_once_the_service_runs() -> None:
 def test_nothing_is_read_that_is_not_there() -> None:
     assert host_check.read("/nonexistent") == ""
     assert host_check.free_mb("/nonexistent/x")[0] == os.sep
+
+
+def test_a_debian_package_that_the_lists_do_not_have_is_found() -> None:
+    # A virtual package has no candidate, and can be installed.
+    policy = "libmariadb3:\n  Installed: (none)\n  Candidate: 1:10.11\nawk:\n  Installed: (none)\n  Candidate: (none)\n"
+    names = ["libmariadb3", "libmariadb3=1:10.11", "libmariadb3:amd64", "awk", "libmariadb33"]
+    [found] = host_check.check_packages(
+        [{"name": name, "variable": "airflow_runtime_packages"} for name in names], policy
+    )
+    assert (found["variable"], found["value"]) == ("airflow_runtime_packages", "libmariadb33")

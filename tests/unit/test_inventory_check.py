@@ -847,6 +847,13 @@ def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
     assert worker["airflow_version"] == DEFAULTS["airflow_version"]
 
 
+def test_a_machine_is_asked_for_the_packages_of_its_pool() -> None:
+    own = {"worker1": {"airflow_worker_packages": ["libgdal32"]}}
+    plans = machine_plans(inventory(own, everywhere={"airflow_runtime_packages": ["libpq5"]}), ["control1", "worker1"])
+    assert [package["name"] for package in plans["worker1"]["packages"]] == ["libpq5", "libgdal32"]
+    assert plans["control1"]["packages"] == [{"name": "libpq5", "variable": "airflow_runtime_packages"}]
+
+
 def test_the_control_node_is_asked_for_its_ports_and_the_workers_of_the_play() -> None:
     control = machine_plans(inventory(), ["control1", "worker2"])["control1"]
     ports = [5432, 5433, 6379, 443, 80, 9443, 8081, 8091, 8092, 8974, 8794, 5555]

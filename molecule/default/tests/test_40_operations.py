@@ -145,6 +145,7 @@ UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "disk": ({"preflight_min_disk_mb": 999_999_999}, "preflight_min_disk_mb"),
     "downgrade": ({"airflow_version": "3.3.1"}, "airflow_version"),
     "resolve": ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
+    "Debian package": ({"airflow_runtime_packages": ["libmariadb33"]}, "libmariadb33"),
     "port": ({"airflow_worker_log_port": 18793}, "airflow_worker_log_port"),
 }
 
@@ -396,6 +397,10 @@ def test_a_worker_is_added_with_limit(
     [added] = set(larger.workers) - set(cluster.workers)
     play_on(larger, "--limit", added, book="playbooks/local_machines.yml").must_succeed()
     before = starts()
+    # A bare machine has nothing that check mode could compare.
+    pending = play_on(larger, "--check", "--limit", added).must_succeed()
+    assert pending.hosts[added]["changed"] > 0
+    assert "airflow-worker.service yet" in pending.output
     play_on(larger, "--limit", added, "--flush-cache").must_succeed()
     # It counts one worker more, and that is all that the others notice.
     assert restarted(before, starts()) == {"control1:airflow-scheduler"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from airflow_client import AirflowClient
 from cluster_inventory import Cluster
 from conftest import Play, restarted
 from testinfra.host import Host
@@ -46,6 +47,54 @@ def test_a_task_can_make_a_virtual_environment_on_every_worker(worker: str, conn
     )
 
 
+# No requirements: the tests need no package index then.
+VENV_DAG = """
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None, catchup=False)
+def venv_check():
+    @task.virtualenv(system_site_packages=False)
+    def isolated(number):
+        import sys
+        import time
+
+        time.sleep(4)
+        return sys.prefix != sys.base_prefix
+
+    @task.external_python(python="/usr/bin/python3", expect_airflow=False)
+    def external(number):
+        import sys
+
+        return sys.executable == "/usr/bin/python3"
+
+    isolated.expand(number=list(range(SLOTS)))
+    external.expand(number=list(range(SLOTS)))
+
+
+venv_check()
+"""
+
+
+@pytest.mark.long
+def test_virtualenv_and_external_python_work_on_every_worker(
+    cluster: Cluster, play: Play, client: AirflowClient, tmp_path: Path
+) -> None:
+    slots = 4 * len(cluster.workers)
+    (tmp_path / "venv_check_dag.py").write_text(VENV_DAG.replace("SLOTS", str(slots)))
+    play(*extra(airflow_dags_dir=str(tmp_path)), book="playbooks/dags.yml").must_succeed()
+    client.wait_for_dag("venv_check", seconds=120)
+    client.pause("venv_check", False)
+    run_id = client.trigger("venv_check")
+    assert client.wait_for_run("venv_check", run_id, seconds=300).state == "success"
+    for task_id in ("isolated", "external"):
+        tasks = [task for task in client.tasks("venv_check", run_id) if task.task_id == task_id]
+        assert len(tasks) == slots
+        assert {cluster.host_of(task.hostname) for task in tasks} == set(cluster.workers)
+        assert all(client.result("venv_check", task) for task in tasks)
+    play(book="playbooks/dags.yml").must_succeed()
+
+
 # mysqlclient has no wheel: it needs a compiler and header files to be built, and a library to be imported.
 MYSQL = {"airflow_runtime_extra_requirements": ["bokeh_sampledata", "mysqlclient"]}
 MYSQL_BUILD = ["build-essential", "default-libmysqlclient-dev", "pkg-config", "python3-dev"]
@@ -58,6 +107,25 @@ def left(cluster: Cluster, connect: Connect) -> dict[str, set[str]]:
         shown = connect(host).check_output("find /opt/airflow -maxdepth 2 -path '/opt/airflow/dags/*' -prune -o -print")
         found[host] = debian_packages(connect(host)) | set(shown.splitlines())
     return found
+
+
+@pytest.mark.long
+@pytest.mark.same_everywhere
+def test_check_mode_reports_a_release_and_dags_that_are_pending(
+    cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
+) -> None:
+    dags, locks = tmp_path / "dags", tmp_path / "locks"
+    for folder in (dags, locks):
+        folder.mkdir()
+    (dags / "empty.py").touch()
+    change = {"airflow_dags_dir": str(dags), "airflow_runtime_lock_dir": str(locks)}
+    before, units = left(cluster, connect), starts()
+    recap = play("--check", *extra(**change, airflow_runtime_extra_requirements=["roman"])).must_succeed()
+    for host in cluster.groups["airflow"]:
+        assert recap.hosts[host]["changed"] > 0
+    assert left(cluster, connect) == before
+    assert restarted(units, starts()) == set()
+    assert list(locks.iterdir()) == []
 
 
 @pytest.mark.long
