@@ -1446,6 +1446,8 @@ def authority_keys(inventory: Inventory) -> list[str] | None:
                     return [tls.key_digest(tls.load_key(data, str(source)).public_key())]
         return None
     return []
+
+
 def debian_packages(host: Host) -> Iterator[dict[str, str]]:
     """Yield the Debian packages that the inventory adds to a host, with the variables that name them."""
     for variable, group in rules.PACKAGE_LISTS.items():

@@ -553,6 +553,8 @@ def check_firewalls(ufw_conf: str, firewalld: bool) -> list[dict[str, str]]:
 def ip_addresses(name: str) -> list[str]:
     """Return the IP addresses of a name; raises OSError or UnicodeError."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+
+
 def check_packages(packages: list[dict[str, str]], policy: str) -> list[dict[str, str]]:
     """Return findings for Debian packages that the package lists do not have.
 
