@@ -80,12 +80,10 @@ def test_flower_shows_tasks_and_no_message(cluster: Cluster, machines: Machines)
     with ThreadPoolExecutor(1) as pool:
         # Besides the tasks that work there is one that counts them.
         listening = f"/run/listening-{time.time_ns()}"
-            count = str(number + 1)
-            publishing = pool.submit(probe, machines, host, "worker", "running", f"celery@{host}", count, listening)
-            ready = f"if test -e {listening}; then echo yes; fi"
-            wait_for(
-                lambda: publishing.done() or machines.shell(host, ready).strip(), what="the probe to listen", seconds=90
-            )
+        count = str(number + 1)
+        publishing = pool.submit(probe, machines, host, "worker", "running", f"celery@{host}", count, listening)
+        ready = f"if test -e {listening}; then echo yes; fi"
+        wait_for(lambda: publishing.done() or machines.shell(host, ready).strip(), what="the probe", seconds=90)
         run_id = client.trigger("cluster_check", {"tasks": number, "seconds": 10})
         running = wait_for(
             lambda: (
