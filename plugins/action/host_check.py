@@ -51,9 +51,12 @@ class ActionModule(ActionBase):
                     "about": "",
                 }
             )
-        if not self._task.delegate_to:
-            result["findings"] += self._of_memory(int(result["ansible_facts"]["memtotal_mb"]), task_vars or {})
-        result["findings"] += self._of_identity(result["identity"], task_vars or {})
+        identity = self._of_identity(result["identity"], task_vars or {})
+        if self._task.delegate_to:
+            # The other machine is asked for the identity of the cluster, and for nothing else.
+            result["findings"] = identity
+            return result
+        result["findings"] += identity + self._of_memory(int(result["ansible_facts"]["memtotal_mb"]), task_vars or {})
         return result
 
     def _of_identity(self, deployed: Mapping[str, Any], variables: Mapping[str, Any]) -> list[dict[str, str]]:
