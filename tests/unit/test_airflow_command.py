@@ -23,7 +23,7 @@ from airflow_command import FOLDER, READ, WRITE, file_arguments
         ("connections export --file-form json out", [("out", WRITE)]),
         ("variables import -a overwrite /dev/stdin", [("/dev/stdin", READ)]),
         ("variables export -", [("-", WRITE)]),
-        ("pools import -o json ../p.json", [("../p.json", READ)]),
+        ("pools import -v ../p.json", [("../p.json", READ)]),
         ("users export -v u.json", [("u.json", WRITE)]),
         ("roles export --pretty r.json", [("r.json", WRITE)]),
         ("dags show one --save one.dot", [("one.dot", WRITE)]),

@@ -101,7 +101,7 @@ def test_files_of_the_caller_are_read_and_written(host: Host) -> None:
     echo '{"command_test": "two"}' | airflow variables import /dev/stdin
     airflow variables export - >stdout.json
     airflow pools export /dev/stdout >pools.json
-    airflow pools import -o json ./pools.json >/dev/null
+    airflow pools import -v ./pools.json >/dev/null
     airflow variables delete command_test
     stat --format='%a %u' out.json /tmp/command-test.json
     python3 -c 'import json, sys
