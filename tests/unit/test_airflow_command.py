@@ -78,10 +78,12 @@ def test_only_what_the_command_has_written_is_copied_back(tmp_path: Path) -> Non
     """A DAG that ``dags test`` runs may leave links to what only root reads."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
+    linked = tmp_path / "linked"
+    linked.write_bytes(b"secret")
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "out.csv").write_bytes(b"mine")
-    (folder / "link.csv").symlink_to(secret)
+    (folder / "link.csv").symlink_to(linked)
     (folder / "hard.csv").hardlink_to(secret)
     os.mkfifo(folder / "pipe.csv")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
