@@ -181,8 +181,9 @@ def test_configuration_is_readable_and_secrets_are_roots(
     host = connect(name)
     assert host.file("/etc/airflow/secrets").mode == 0o700
     for instance in instances_of(cluster, name):
-        process = instance.split("@")[0]
-        if process != "worker-watchdog":  # it is no part of Airflow, and reads none of its settings
+        if (
+            process := instance.split("@")[0]
+        ) != "worker-watchdog":  # no part of Airflow: it reads none of its settings
             config = host.file(f"/etc/airflow/{instance}/airflow.cfg")
             assert (config.user, config.group, config.mode) == (f"airflow-{process}", "root", 0o400)
             assert not [secret for secret, value in secrets.items() if value in config.content_string]
