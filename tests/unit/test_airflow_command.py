@@ -23,7 +23,7 @@ from airflow_command import FOLDER, READ, WRITE, file_arguments
         ("connections export --file-form json out", [("out", WRITE)]),
         ("variables import -a overwrite /dev/stdin", [("/dev/stdin", READ)]),
         ("variables export -", [("-", WRITE)]),
-        ("pools import -o json ../p.json", [("../p.json", READ)]),
+        ("pools import -v ../p.json", [("../p.json", READ)]),
         ("users export -v u.json", [("u.json", WRITE)]),
         ("roles export --pretty r.json", [("r.json", WRITE)]),
         ("dags show one --save one.dot", [("one.dot", WRITE)]),
@@ -78,10 +78,12 @@ def test_only_what_the_command_has_written_is_copied_back(tmp_path: Path) -> Non
     """A DAG that ``dags test`` runs may leave links to what only root reads."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
+    linked = tmp_path / "linked"
+    linked.write_bytes(b"secret")
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "out.csv").write_bytes(b"mine")
-    (folder / "link.csv").symlink_to(secret)
+    (folder / "link.csv").symlink_to(linked)
     (folder / "hard.csv").hardlink_to(secret)
     os.mkfifo(folder / "pipe.csv")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -94,7 +94,6 @@ def groups_of(cluster: Cluster, name: str) -> list[str]:
 
 
 def instances_of(cluster: Cluster, name: str) -> set[str]:
-    """Return the Airflow processes of a host, as files below /etc/airflow have their names."""
     return {unit[8:] for group in groups_of(cluster, name) for unit in UNITS[group] if unit.startswith("airflow-")}
 
 
@@ -192,8 +191,8 @@ def test_configuration_is_readable_and_secrets_are_roots(
         assert held == SECRETS_OF[process]
     if name in cluster.workers:
         # What the pool gives its tasks has a file of its own, and nothing here.
-        expected = {f"{instance}.env" for instance in instances_of(cluster, name)} | {"worker-environment.env"}
-        assert set(host.check_output("ls /etc/airflow/secrets").split()) == expected
+        expected = {*instances_of(cluster, name), "worker-environment"}
+        assert set(host.check_output("ls /etc/airflow/secrets").split()) == {f"{name}.env" for name in expected}
         assert "=" not in host.file("/etc/airflow/secrets/worker-environment.env").content_string
 
 

@@ -263,9 +263,12 @@ def main() -> int:
     files = file_arguments(arguments)
     if not files:
         os.execv(command[0], [*command, *arguments])
-    COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Whatever the caller's umask is: nobody reads a copy before it has its owner, and the user of the command passes.
+    os.umask(0o077)
+    if not COPIES.is_dir():
+        COPIES.mkdir()
+        COPIES.chmod(0o755)
     folder = Path(tempfile.mkdtemp(prefix="command.", dir=COPIES))
-    # The user of the command passes, and only root sees what is there.
     folder.chmod(0o711)
     try:
         return run_with_files(command, arguments, files, folder)
