@@ -239,19 +239,16 @@ def test_the_mail_of_a_failed_task_arrives(client: AirflowClient, mailboxes: Cal
 
 
 # --- Login ------------------------------------------------------------------------------------------------------------
-def test_the_login_has_the_settings_of_the_site_and_keeps_those_of_the_deployment(
-    cluster: Cluster, connect: Connect
-) -> None:
+def test_the_site_has_settings_of_the_login(cluster: Cluster, connect: Connect) -> None:
+    """The file tries to turn off the protection of the form. Scenario security tests key and cookies."""
     status, page = http("GET", f"{cluster.url}/auth/login/", ca_file=cluster.ca_file)
     assert status == 200
-    assert f"<title>Cluster of {cluster.admin[0]}</title>" in "".join(page.split("\n")).replace("> ", ">")
-    # The file of this scenario tries to turn it off. molecule/security tests the key and the cookies.
     assert 'name="csrf_token"' in page
     for name in cluster.groups["airflow_api_server"]:
-        file = connect(name).file("/etc/airflow/api-server/webserver_config.py")
+        host = connect(name)
+        file = host.file("/etc/airflow/api-server/webserver_config.py")
         assert (file.user, file.group, file.mode) == ("airflow-api-server", "root", 0o400)
-        said = connect(name).check_output(
-            "journalctl --boot --no-pager --unit='airflow-api-server@*' --grep='sets .* itself'"
-        )
+        assert f'"Cluster of {cluster.admin[0]}"' in file.content_string
+        said = host.check_output("journalctl --boot --no-pager --unit='airflow-api-server@*' --grep='sets .* itself'")
         assert all(setting in said for setting in ("SECRET_KEY", "SESSION_COOKIE_SECURE", "WTF_CSRF_ENABLED"))
         assert "a guess" not in said
