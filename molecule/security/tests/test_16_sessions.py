@@ -91,6 +91,12 @@ def log_in(cluster: Cluster, path: str = "/auth/login/") -> dict[str, str]:
     return {"session": session, "_token": entered.cookies()["_token"], "": answer.headers["Location"]}
 
 
+def test_the_settings_of_the_site_are_in_force(cluster: Cluster) -> None:
+    """The file of airflow_webserver_config is read, but what the same file does to cookies is not: see below."""
+    answer = send(cluster, "GET", "/auth/static/appbuilder/css/ab.css")
+    assert "max-age=4711" in answer.headers["Cache-Control"]
+
+
 def test_cookies_are_for_tls_and_for_a_day(cluster: Cluster) -> None:
     cookies = log_in(cluster)
     for name in ("session", "_token"):
