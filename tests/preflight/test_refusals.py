@@ -325,7 +325,7 @@ ROWS = [
         "values",
         "scheme of a URL with a password",
         everywhere(airflow_broker_url="amqp://me:hunter22@mq.example.org"),
-        ("airflow_broker_url = (hidden)", "redis://"),
+        ("airflow_broker_url = (hidden)", "rediss://"),
     ),
     Row(
         "values",
