@@ -19,7 +19,7 @@ DOCUMENTATION = r"""
 ---
 module: canary
 short_description: Run one task on one worker, and say whether it came back
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Runs on a host with an API server and speaks to it over loopback, so the controller needs SSH and nothing else.

@@ -20,12 +20,12 @@ DOCUMENTATION = r"""
 ---
 module: failover_load
 short_description: Start the load of a failover drill and follow it
-version_added: 0.2.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Runs on a host with an API server and speaks to it over loopback, so the controller needs SSH and nothing else.
   - >-
-    O(phase=check) wants every component of the cluster healthy. O(phase=start) starts the DAG C(failover_load) and
+    O(phase=start) starts the DAG C(failover_load) and
     returns when each of its tasks runs, some of them on O(worker). O(phase=moved) returns when each of O(hit) runs
     on another worker or will not run again. O(phase=finish) returns when the DAG run is over.
   - A DAG that was paused is unpaused by O(phase=start), and paused again by O(phase=finish).
@@ -33,7 +33,7 @@ options:
   phase:
     description: What to do.
     type: str
-    choices: [check, start, moved, finish]
+    choices: [start, moved, finish]
     required: true
   url:
     description: Where an API server listens.
@@ -171,7 +171,7 @@ def main() -> None:
     """Do one phase."""
     module = AnsibleModule(
         argument_spec={
-            "phase": {"type": "str", "choices": ["check", "start", "moved", "finish"], "required": True},
+            "phase": {"type": "str", "choices": ["start", "moved", "finish"], "required": True},
             "url": {"type": "str", "required": True},
             "ca_file": {"type": "path"},
             "user": {"type": "str"},
@@ -195,16 +195,7 @@ def main() -> None:
     phase, run_id, timeout = given["phase"], given["run_id"], given["timeout"]
     result: dict[str, Any] = {"changed": phase in ("start", "finish")}
     try:
-        if phase == "check":
-
-            def sound() -> bool:
-                ill = {name: state for name, state in api.health().items() if state != "healthy"}
-                if ill:
-                    raise OSError(", ".join(f"{name} is {state}" for name, state in ill.items()))
-                return True
-
-            wait(sound, "cluster healthy", timeout)
-        elif phase == "start":
+        if phase == "start":
             result |= start(api, given["tasks"], given["seconds"], given["worker"], timeout)
         elif phase == "moved":
             hit = set(given["hit"])
