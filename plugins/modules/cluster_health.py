@@ -20,8 +20,8 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - >-
-    Reads the health of metadata database, scheduler, DAG processor and triggerer from an API server on the same host. Fails if
-    one of them is not healthy in time, and names the component and its state.
+    Reads the health of metadata database, scheduler, DAG processor and triggerer from an API server on the same host.
+    Fails if one of them is not healthy in time, and names the component and its state.
 options:
   url:
     description: Where an API server listens.
