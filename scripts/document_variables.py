@@ -1,6 +1,7 @@
-"""Write docs/variables.md from the roles' argument specs.
+"""Write docs/variables.md and the README of each role from the roles' argument specs.
 
-``--check`` writes nothing and fails when the page is not what the specs say.
+A README without the first line of a generated one was written by hand, and stays.
+``--check`` writes nothing and fails when a page is not what the specs say.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +98,59 @@ def page() -> str:
     return "\n".join(parts)
 
 
+MARK = "<!-- Made from meta/argument_specs.yml by `make docs`. -->"
+README = """{mark}
+# {role}
+
+{summary}.
+
+{description}
+
+Role of the collection [airflow_celery.cluster](../../README.md), for Debian 12 and 13. `site.yml` shows how to use the
+role.
+{variables}{task_files}"""
+
+
+def readme(role: str, specs: dict[str, Any]) -> str:
+    """Return the README of a role."""
+    main = specs["main"]
+    others = {name: entry for name, entry in specs.items() if name != "main"}
+    task_files = "".join(
+        f"| `{name}` | {markdown(' '.join([entry['short_description'] + '.', *paragraphs(entry)]))} |\n"
+        for name, entry in others.items()
+    )
+    return README.format(
+        mark=MARK,
+        role=role,
+        summary=main["short_description"],
+        description="\n\n".join(textwrap.fill(markdown(text), 120) for text in paragraphs(main)),
+        variables=f"Variables: [docs/variables.md](../../docs/variables.md#{role}).\n" if main.get("options") else "",
+        task_files=f"\n| other task file | what it does |\n|---|---|\n{task_files}" if others else "",
+    )
+
+
+def pages() -> dict[Path, str]:
+    """Return what each page must say."""
+    found = {PAGE: page()}
+    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        role = path.parent.parent
+        if not (role / "README.md").exists() or (role / "README.md").read_text().startswith(MARK):
+            found[role / "README.md"] = readme(role.name, yaml.safe_load(path.read_text())["argument_specs"])
+    return found
+
+
 def main() -> int:
-    """Write or check the page."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
-        if PAGE.exists() and PAGE.read_text() == page():
-            return 0
-        print(f"{PAGE.relative_to(ROOT)} is not what the argument specs say: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.write_text(page())
-    return 0
+    check = parser.parse_args().check
+    stale = {path: text for path, text in pages().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if check:
+            print(f"{path.relative_to(ROOT)} is not what the argument specs say: run `make docs`", file=sys.stderr)
+        else:
+            path.write_text(text)
+    return 1 if check and stale else 0
 
 
 if __name__ == "__main__":

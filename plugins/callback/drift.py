@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 name: drift
 type: aggregate
 short_description: Remember which tasks of a run in check mode would change a host
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - With C(--check), each host gets the variable C(airflow_drift), a list of the tasks that would change it, each with

@@ -1494,7 +1494,6 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
         }
         plans[host.name] = {
             "control_plane": bool(host.groups & set(rules.CONTROL_GROUPS)),
-            "worker": rules.WORKER_GROUP in host.groups,
             "ports": [
                 {"port": port, "variable": variable, "units": units}
                 for port, variable, units in listening(inventory, host)

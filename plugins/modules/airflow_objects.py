@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 ---
 module: airflow_objects
 short_description: Ensure that declared connections, variables, pools, roles and users of Airflow are current
-version_added: 0.4.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Creates, changes and removes objects in the metadata database of Airflow. Objects that are not declared stay as they

@@ -16,7 +16,7 @@ DOCUMENTATION = r"""
 ---
 module: cluster_health
 short_description: Wait until the cluster is healthy
-version_added: 0.4.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Asks an API server for the state of metadata database, scheduler, triggerer and DAG processor until each is healthy.
@@ -36,6 +36,7 @@ options:
     default: 120
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -17,7 +17,7 @@ DOCUMENTATION = r"""
 ---
 module: cluster_status
 short_description: Say how a host and the cluster's units on it are
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Reads, and changes nothing. Needs root, systemd and openssl.

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: cluster_status_report
 short_description: Report how a cluster is
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Runs on the controller and connects to no host. Reads what the plays before it registered on each host as

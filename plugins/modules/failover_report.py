@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: failover_report
 short_description: Report what a failover drill found
-version_added: 0.2.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Runs on the controller and connects to no host. Reads the ledgers that the tasks of C(failover_load) kept, counts

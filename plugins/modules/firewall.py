@@ -17,7 +17,7 @@ DOCUMENTATION = r"""
 ---
 module: firewall
 short_description: Let in what the cluster needs, and drop the rest
-version_added: 0.2.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Keeps an nftables table of its own with one chain, at the input hook, that drops what no rule accepts. Other tables

@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 ---
 module: leftovers
 short_description: Find units and files of the groups that a host is not in
-version_added: 0.4.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - An inventory group says on which hosts a part of the cluster runs. This module finds what a host still has of a part

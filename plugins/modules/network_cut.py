@@ -14,7 +14,7 @@ DOCUMENTATION = r"""
 ---
 module: network_cut
 short_description: Silently drop every packet of a host but those of one SSH client
-version_added: 0.2.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Adds an nftables table of its own that drops everything but loopback and the SSH connections of one client.

@@ -14,7 +14,7 @@ DOCUMENTATION = r"""
 ---
 module: os_updates
 short_description: Say which packages have updates, and why to reboot
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Fetches apt's lists, unless O(refresh) is false, and asks apt what an upgrade would do. Installs nothing.

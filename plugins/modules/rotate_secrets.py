@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 ---
 module: rotate_secrets
 short_description: Do one step of a rotation to the secrets file
-version_added: 0.2.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Runs on the controller and connects to no host. Run it once, with C(run_once), and load the file again afterwards.

@@ -19,7 +19,7 @@ DOCUMENTATION = r"""
 ---
 module: service_check
 short_description: Say what an external database or broker lacks
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Connects from the host with the URL that the host will use, reads, and changes nothing. Needs nothing but Python.

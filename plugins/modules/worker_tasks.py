@@ -15,7 +15,7 @@ DOCUMENTATION = r"""
 ---
 module: worker_tasks
 short_description: Say which tasks a worker runs, or wait until it runs none
-version_added: 0.3.0
+version_added: 0.1.0
 author: The airflow-celery-cluster maintainers
 description:
   - Looks at the unit of the host's Celery worker and at the task processes below it, and says whether the worker is

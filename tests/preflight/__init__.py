@@ -1,0 +1,1 @@
+"""Tests that run the playbooks against inventories, without a machine."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,51 @@ def test_a_message_names_a_playbook_as_the_collection_has_it(folder: Path) -> No
     done = run("ansible-playbook", "-i", "inventory/production", VALIDATE, cwd=folder)
     assert done.status != 0
     assert "mend it: run ansible-playbook -i inventory/production airflow_celery.cluster.secrets" in done.output
+
+
+def test_what_the_collection_contains(installed: Path) -> None:
+    root = installed / "collections/ansible_collections/airflow_celery/cluster"
+    assert {path.name for path in root.iterdir()} == {
+        *("CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+        *("docs", "inventory", "meta", "playbooks", "plugins", "pyproject.toml", "roles", "site.yml", "uv.lock"),
+    }
+    assert (root / "inventory/production.example/group_vars/all/main.yml").is_file()
+    for file in yaml.safe_load((root / "meta/execution-environment.yml").read_text())["dependencies"].values():
+        assert (root / file).is_file()
+
+
+def test_no_inventory_but_the_example_is_shipped() -> None:
+    ignored = yaml.safe_load((PROJECT / "galaxy.yml").read_text())["build_ignore"]
+    example = ("inventory", "inventory/production.example", "inventory/production.example/group_vars/all/main.yml")
+    assert [path for path in example if any(fnmatch(path, pattern) for pattern in ignored)] == []
+    name = "production.example"
+    others = {name[:length] for length in range(1, len(name))} | {
+        f"{name[:length]}-x" for length in range(len(name) + 1)
+    }
+    others |= {"local", "hosts.yml", "test", f"{name}2"}
+    shipped = [other for other in others if not any(fnmatch(f"inventory/{other}", pattern) for pattern in ignored)]
+    assert shipped == []
+
+
+def test_the_page_can_be_followed(installed: Path, tmp_path: Path) -> None:
+    page = (PROJECT / "docs/collection.md").read_text()
+    lines = (
+        page.partition("## Deploy from a folder of your own")[2].partition("Edit `inventory/hosts.yml`")[0].splitlines()
+    )
+    commands = [line.strip() for line in lines if line.startswith("    ")]
+    assert [command.split()[0] for command in commands] == ["cp", "mkdir", "ansible-playbook", "ansible-playbook"]
+    (tmp_path / "password").write_text("a password")
+    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {installed}/collections\n")
+    for command in commands:
+        # As written, but for the home directory, the question for the password, and the machines.
+        words = shlex.split(
+            command.replace("~/.ansible/collections", f"{installed}/collections")
+            .replace("--ask-vault-pass", f"--vault-password-file {tmp_path}/password")
+            .replace("airflow_celery.cluster.site", VALIDATE)
+        )
+        if words[0] == "ansible-playbook":
+            done = run(*words, cwd=tmp_path)
+            assert done.status == 0, done.output
+        else:
+            subprocess.run(words, cwd=tmp_path, check=True)
+    assert (tmp_path / "inventory/group_vars/all/secrets.yml").read_text().startswith("$ANSIBLE_VAULT")

@@ -1,0 +1,115 @@
+"""Check what no other tool does: one version, no empty file, no file that nothing uses.
+
+Prints a line for each finding. Exit status 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+# Files that Ansible, git or a person finds by their names.
+FOUND_BY_NAME = re.compile(
+    r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml|(?:scripts/faults/__(?:init|main)__\.py)"
+)
+# Directories of which each file must have a user, and how another file names a file of them.
+USES = {
+    r"scripts/(?P<name>[^/]+)": (r"scripts/{name}\b", r"(?:import|from) {stem}\b"),
+    r"scripts/faults/(?P<name>[^/]+)\.py": (
+        r"faults\.{stem}\b",
+        r"from \. import .*\b{stem}\b",
+        r"from \.{stem} import",
+        r"from faults import .*\b{stem}\b",
+    ),
+    r"roles/(?P<role>[^/]+)/tasks/(?P<name>[^/]+)": (r"\b{name}\b", r"tasks_from: {stem}\b"),
+    r"roles/(?P<role>[^/]+)/templates/(?P<name>[^/]+)": (r"\b{name}\b",),
+    r"roles/(?P<role>[^/]+)/files/(?P<name>[^/]+)": (r"\b{name}\b",),
+    r"plugins/modules/(?P<name>[^/]+)": (r"airflow_celery\.cluster\.{stem}:",),
+    r"plugins/filter/(?P<name>[^/]+)\.yml": (r"airflow_celery\.cluster\.{stem}\b",),
+    r"plugins/(?:module|plugin)_utils/(?P<name>[^/]+)": (
+        r"_utils\.{stem} import",
+        r"_utils import [^\n]*\b{stem}\b",
+        r"import {stem}\b",
+    ),
+}
+
+
+def tracked() -> list[str]:
+    """Return the files of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+
+
+def texts_of(names: list[str]) -> dict[str, str]:
+    """Return the content of the text files."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+def version_findings(texts: dict[str, str]) -> Iterator[str]:
+    """Yield what contradicts the version in galaxy.yml."""
+    version = str(yaml.safe_load(texts["galaxy.yml"])["version"])
+    project = tomllib.loads(texts["pyproject.toml"])["project"]
+    if project["version"] != version:
+        yield f"pyproject.toml: version {project['version']}; galaxy.yml says {version}"
+    for package in tomllib.loads(texts["uv.lock"])["package"]:
+        if package["name"] == project["name"] and package["version"] != version:
+            yield f"uv.lock: version {package['version']} of {package['name']}; galaxy.yml says {version}"
+    for name, text in texts.items():
+        if name.startswith("plugins/"):
+            for added in re.findall(r"^ *version_added: *['\"]?([\d.]+)", text, re.MULTILINE):
+                if Version(added) > Version(version):
+                    yield f"{name}: version_added {added} is later than the version in galaxy.yml, {version}"
+    if not re.search(rf"^## \[(?:Unreleased|{re.escape(version)})\]", texts["CHANGELOG.md"], re.MULTILINE):
+        yield f"CHANGELOG.md: neither a section [Unreleased] nor a section [{version}], the version in galaxy.yml"
+
+
+def computed_names(role: str, texts: dict[str, str]) -> list[str]:
+    """Return patterns for the names of files that a role computes, as ``airflow-{{ item }}.timer.j2``."""
+    found = []
+    for name, text in texts.items():
+        if name.startswith(f"roles/{role}/tasks/"):
+            for before, after in re.findall(r"([\w-]*)\{\{.*?\}\}([\w.-]*\.(?:j2|yml))", text):
+                found.append(rf"{re.escape(before)}.+{re.escape(after)}")
+    return found
+
+
+def unused_findings(texts: dict[str, str]) -> Iterator[str]:
+    """Yield the files that no other file names."""
+    for name in texts:
+        place = next((match for pattern in USES if (match := re.fullmatch(pattern, name))), None)
+        if place is None or FOUND_BY_NAME.fullmatch(name):
+            continue
+        file, role = place["name"], place.groupdict().get("role")
+        stem = file.partition(".")[0]
+        uses = [use.format(name=re.escape(file), stem=re.escape(stem)) for use in USES[place.re.pattern]]
+        used = any(re.search(use, text) for other, text in texts.items() if other != name for use in uses)
+        if not used and not (role and any(re.fullmatch(one, file) for one in computed_names(role, texts))):
+            yield f"{name}: no other file uses it"
+
+
+def findings() -> list[str]:
+    """Return everything that is wrong."""
+    names = tracked()
+    texts = texts_of(names)
+    found = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
+    return [*found, *version_findings(texts), *unused_findings(texts)]
+
+
+if __name__ == "__main__":
+    problems = findings()
+    print("\n".join(problems))
+    sys.exit(1 if problems else 0)

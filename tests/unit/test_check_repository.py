@@ -1,0 +1,54 @@
+"""The check of the repository finds what it is for."""
+
+from __future__ import annotations
+
+import pytest
+from check_repository import texts_of, tracked, unused_findings, version_findings
+
+TEXTS = texts_of(tracked())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "finding"),
+    [
+        ("pyproject.toml", 'version = "0.', 'version = "9.', "pyproject.toml: version 9."),
+        (
+            "galaxy.yml",
+            "version: 0.",
+            "version: 0.0.",
+            "version_added 0.1.0 is later than the version in galaxy.yml, 0.0.",
+        ),
+        (
+            "plugins/modules/unit.py",
+            "version_added: 0.",
+            "version_added: 9.",
+            "plugins/modules/unit.py: version_added 9.",
+        ),
+        ("CHANGELOG.md", "## [Unreleased]", "## [7.0.0]", "CHANGELOG.md: neither"),
+    ],
+)
+def test_a_version_that_contradicts_galaxy_yml(file: str, old: str, new: str, finding: str) -> None:
+    assert list(version_findings(TEXTS)) == []
+    assert old in TEXTS[file]
+    found = list(version_findings(TEXTS | {file: TEXTS[file].replace(old, new, 1)}))
+    assert [line for line in found if finding in line], found
+
+
+UNUSED = (
+    "plugins/filter/xyzzy.yml",
+    "plugins/module_utils/xyzzy.py",
+    "plugins/modules/xyzzy.py",
+    "roles/backup/files/xyzzy.py",
+    "roles/redis/tasks/xyzzy.yml",
+    "roles/redis/templates/xyzzy.j2",
+    "scripts/faults/xyzzy.py",
+    "scripts/xyzzy",
+)
+
+
+def test_a_file_that_nothing_uses() -> None:
+    # A word is no use of a file, and this file is one of the texts.
+    texts = {path: text for path, text in TEXTS.items() if not path.endswith("test_check_repository.py")}
+    texts["docs/words.md"] = "xyzzy"
+    found = unused_findings(texts | dict.fromkeys(UNUSED, "---"))
+    assert sorted(found) == [f"{name}: no other file uses it" for name in UNUSED]
