@@ -400,7 +400,7 @@ def test_a_worker_is_added_with_limit(
     # A bare machine has nothing that check mode could compare.
     pending = play_on(larger, "--check", "--limit", added).must_succeed()
     assert pending.hosts[added]["changed"] > 0
-    assert "airflow-worker.service yet" in pending.output
+    assert "airflow-worker.service yet" in " ".join(pending.output.split())  # Ansible wraps lines
     play_on(larger, "--limit", added, "--flush-cache").must_succeed()
     # It counts one worker more, and that is all that the others notice.
     assert restarted(before, starts()) == {"control1:airflow-scheduler"}
