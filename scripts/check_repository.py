@@ -22,7 +22,7 @@ FOUND_BY_NAME = re.compile(
 )
 # Directories of which each file must have a user, and how another file names a file of them.
 USES = {
-    r"scripts/(?P<name>[^/]+)": (r"scripts/{name}\b", r"(?:import|from) {stem}\b"),
+    r"scripts/(?P<name>[^/]+)": (r"scripts/{name}\b", r'"{name}"', r"(?:import|from) {stem}\b"),
     r"scripts/faults/(?P<name>[^/]+)\.py": (
         r"faults\.{stem}\b",
         r"from \. import .*\b{stem}\b",
@@ -37,6 +37,7 @@ USES = {
     r"plugins/(?:module|plugin)_utils/(?P<name>[^/]+)": (
         r"_utils\.{stem} import",
         r"_utils import [^\n]*\b{stem}\b",
+        r"_utils import \([^)]*\b{stem}\b",
         r"import {stem}\b",
     ),
 }
