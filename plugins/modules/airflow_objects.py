@@ -29,8 +29,10 @@ options:
     required: true
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
   diff_mode:
+    description: Whether the module returns the difference in diff mode.
     support: full
 """
 

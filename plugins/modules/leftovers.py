@@ -26,6 +26,7 @@ options:
     required: true
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 

@@ -55,6 +55,7 @@ options:
     default: 5
 attributes:
   check_mode:
+    description: Whether the module runs in check mode, predicts the change and changes nothing.
     support: full
 """
 
