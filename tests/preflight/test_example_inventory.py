@@ -19,7 +19,8 @@ def test_each_line_can_be_uncommented(play: Play, sound: Callable[[], Draft], tm
     text = (EXAMPLE / "group_vars/all/main.yml").read_text()
     uncommented = re.sub(r"^# ((?:[a-z]\w*_\w+:|  ).*)", r"\1", text, flags=re.MULTILINE)
     # Of a name that now occurs twice, the later line counts.
-    main.write_text(uncommented + f"airflow_dags_source: {source}\n")
+    vaulted = "".join(f"{name}: secret-of-a-vault\n" for name in sorted(set(re.findall(r"\bvault_\w+", uncommented))))
+    main.write_text(uncommented + f"airflow_dags_source: {source}\n{vaulted}")
     done = play("validate_inventory.yml", inventory, readable=False)
     assert done.status == 0, done.output
     for name in ("airflow_address", "airflow_dags_git_url", "airflow_runtime_proxy_url"):

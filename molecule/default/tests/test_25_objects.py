@@ -196,7 +196,7 @@ def test_each_process_that_loads_plugins_has_the_same_release(cluster: Cluster, 
     for name in cluster.groups["airflow"]:
         lines = connect(name).check_output("grep --with-filename '^plugins_folder' /etc/airflow/*/airflow.cfg")
         for line in lines.splitlines():
-            found.setdefault(line.rpartition(" = ")[2], set()).add(line.split("/")[3])
+            found.setdefault(line.rpartition(" = ")[2], set()).add(line.split("/")[3].partition("@")[0])
         (folder,) = found
         assert connect(name).check_output(f"ls {folder}") == "workday.py"
     assert set.union(*found.values()) >= {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
