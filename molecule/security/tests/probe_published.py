@@ -4,7 +4,7 @@ Runs on a machine, with a Python of the runtime and the environment of a process
 and ``answers`` by question.
 
 - ``waiting WORKER TOKEN``, on the machine of the worker: tasks with this token wait in the worker, and fail at last;
-- ``running WORKER NUMBER``: until so many tasks have succeeded;
+- ``running WORKER NUMBER FILE``: until so many tasks have succeeded; creates the file when it listens;
 - ``command WORKER``: send commands; print what became of each.
 """
 
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -139,6 +140,7 @@ if sys.argv[1] == "waiting":
         ask_everything()
     wait_until(lambda: count("task-failed") >= TASKS + TASKS // 4, "the end of the tasks")
 else:
+    Path(sys.argv[4]).touch()
     deadline = time.monotonic() + SECONDS
     while count("task-succeeded") < int(sys.argv[3]) and time.monotonic() < deadline:
         ask_everything()

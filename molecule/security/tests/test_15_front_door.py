@@ -7,7 +7,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 from urllib.parse import urlencode
 
@@ -97,10 +97,13 @@ GUESSES = {
 def test_who_guesses_passwords_gets_twenty_tries_a_minute(cluster: Cluster, guess: Callable[[Cluster], int]) -> None:
     """All at once: what counts are requests, and not answers."""
     with ThreadPoolExecutor(60) as pool:
-        answers = list(pool.map(lambda _: guess(cluster), range(60)))
+        guesses = [pool.submit(guess, cluster) for _ in range(60)]
+        assert any(done.result() == 429 for done in as_completed(guesses))
+        # Not after all answers: the accepted tries may take longer than the minute on a slow machine.
+        assert guess(cluster) == 429
+    answers = [done.result() for done in guesses]
     # Two threads of HAProxy may each let one in at the limit.
     assert TRIES <= len([status for status in answers if status != 429]) <= TRIES + 2, answers
-    assert guess(cluster) == 429
 
 
 def test_all_ways_to_guess_count_together(cluster: Cluster) -> None:

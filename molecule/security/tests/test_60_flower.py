@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,11 @@ def test_flower_shows_tasks_and_no_message(cluster: Cluster, machines: Machines)
     client.pause("cluster_check", False)
     with ThreadPoolExecutor(1) as pool:
         # Besides the tasks that work there is one that counts them.
-        publishing = pool.submit(probe, machines, host, "worker", "running", f"celery@{host}", str(number + 1))
+        listening = f"/run/listening-{time.time_ns()}"
+        count = str(number + 1)
+        publishing = pool.submit(probe, machines, host, "worker", "running", f"celery@{host}", count, listening)
+        ready = f"if test -e {listening}; then echo yes; fi"
+        wait_for(lambda: publishing.done() or machines.shell(host, ready).strip(), what="the probe", seconds=90)
         run_id = client.trigger("cluster_check", {"tasks": number, "seconds": 10})
         running = wait_for(
             lambda: (
@@ -90,7 +95,7 @@ def test_flower_shows_tasks_and_no_message(cluster: Cluster, machines: Machines)
         assert {task["worker"].removeprefix("celery@") for task in running.values()} <= set(cluster.workers)
         one = next(iter(running))
         datatable = (
-            "/tasks/datatable?draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name&order[0][dir]=asc"
+            "/tasks/datatable?draw=1&start=0&length=10000&order[0][column]=0&columns[0][data]=name&order[0][dir]=asc"
         )
         pages = {
             "/": "celery@",
