@@ -95,7 +95,7 @@ def test_flower_shows_tasks_and_no_message(cluster: Cluster, machines: Machines)
         assert {task["worker"].removeprefix("celery@") for task in running.values()} <= set(cluster.workers)
         one = next(iter(running))
         datatable = (
-            "/tasks/datatable?draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name&order[0][dir]=asc"
+            "/tasks/datatable?draw=1&start=0&length=10000&order[0][column]=0&columns[0][data]=name&order[0][dir]=asc"
         )
         pages = {
             "/": "celery@",
