@@ -72,15 +72,17 @@ def test_json_is_all_that_stands_on_standard_output(host: Host, client: AirflowC
     )
     folder = host.check_output("mktemp -d")
     host.check_output(f"d={folder}; {script} wait")
+    said = {
+        command: [host.file(f"{folder}/{number}{suffix}").content_string for suffix in ("", ".err")]
+        for number, command in enumerate(JSON_COMMANDS)
+    }
+    host.check_output(f"rm -r {folder}")  # the configuration has passwords
     answers = {}
-    for number, command in enumerate(JSON_COMMANDS):
-        text = host.file(f"{folder}/{number}").content_string
+    for command, (text, errors) in said.items():
         try:
             answers[command] = json.loads(text)
         except ValueError:
-            pytest.fail(
-                f"airflow {command} -o json: {text[:500]!r} {host.file(f'{folder}/{number}.err').content_string}"
-            )
+            pytest.fail(f"airflow {command} -o json: {text[:500]!r} {errors}")
     listed = {dag["dag_id"] for dag in answers["dags list"]}
     assert listed == {dag["dag_id"] for dag in client.call("GET", "/dags?limit=1000")["dags"]}
     assert "cluster_check" in listed

@@ -121,7 +121,7 @@ def test_only_what_is_declared_and_differs_changes(apply: Callable[..., list[str
     connection = {"connection_id": "try", "conn_type": "http", "host": "b", "login": "me", "extra": '{"a": 1}'}
     client.call("PATCH", "/connections/try", connection | {"password": "other"})
     client.call("PATCH", "/variables/try", {"key": "try", "value": "other"})
-    client.call("PATCH", "/pools/try", {"pool": "try", "slots": 9}, update_mask="slots")
+    client.call("PATCH", "/pools/try", {"pool": "try", "slots": 9, "include_deferred": False}, update_mask="slots")
     differences = ["connection try: change host,password", "variable try: change value", "pool try: change slots"]
     assert apply(wanted, "--check") == differences
     assert apply(wanted) == differences
