@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files"
 
 
@@ -242,3 +244,58 @@ def test_variables_for_tasks_reach_the_task_and_not_its_supervisor() -> None:
     assert supervisor == {"PGHOST": None, **given}
     assert task == {"PGHOST": "db", "HTTPS_PROXY": "http://p", name: None}
     assert child == task | {"PGHOST": "of the task"}
+
+
+# A task with a handler of SIGTERM that does not end the process. Prints how a forked process ends.
+TASK_WITH_HANDLER = """
+import multiprocessing, os, signal, sys, time
+
+from airflow_celery_cluster import task_process
+
+def handler(number, frame):
+    pass
+
+def end_of_child():
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, b"x")
+        while True:
+            signal.pause()
+    os.read(read, 1)
+    os.kill(pid, signal.SIGTERM)
+    for _ in range(100):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "goes on"
+
+task_process.prepare_tasks()
+task = os.fork()
+if task == 0:
+    handler.__module__ = sys.argv[1]
+    signal.signal(signal.SIGTERM, handler)
+    print(end_of_child(), flush=True)
+    if sys.argv[1] == task_process.TASK_RUNNER:
+        for _ in range(5):
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                pool.map(int.bit_length, [1, 2, 4])
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(task, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(("module", "end"), [("airflow.sdk.execution_time.task_runner", "-15"), ("my_dag", "goes on")])
+def test_children_do_not_have_the_handler_of_airflow(module: str, end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TASK_WITH_HANDLER, module],
+        env=os.environ | {"PYTHONPATH": str(RUNTIME)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, end), done.stderr

@@ -7,6 +7,10 @@ is a fork of such a process and inherits all of that. Nothing depends on it ther
 A child of the methods ``spawn`` and ``forkserver`` also imports the main module of its parent. That is Airflow's, and
 cannot be imported below a task, where Airflow has no database.
 
+A forked child of a task also inherits Airflow's handler of SIGTERM, which calls ``on_kill`` of the operator and
+returns. ``multiprocessing`` ends the processes of a pool with SIGTERM and waits for them, so a task with such a pool would hang.
+The children have the default of the operating system. A handler of the task's own code stays.
+
 Variables that would change the connections of the worker itself (``PGHOST``) are in one variable, which tasks read.
 """
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 import json
 import multiprocessing.process
 import os
+import signal
 import sys
 from typing import Any
 
@@ -25,6 +30,8 @@ except ModuleNotFoundError:  # the Python of the unit tests has no Celery
 
 # Written by the deployment: plugins/module_utils/process_environment.py.
 TASK_VARIABLES = "AIRFLOW_CLUSTER_TASK_VARIABLES"
+# Where Airflow installs a task's handler of SIGTERM.
+TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 # Each library, and the type of a main process there. This module is imported by the main process of the worker.
 _MAIN_PROCESSES: list[tuple[Any, type]] = [
     (library, type(library.current_process()))
@@ -34,12 +41,14 @@ _MAIN_PROCESSES: list[tuple[Any, type]] = [
 
 
 def prepare_tasks() -> None:
-    """Prepare each process that this one forks for the code of a task. The processes that those fork are left alone."""
+    """Prepare each process that this one forks for the code of a task, and the processes that those fork."""
     in_task = False
 
     def in_child() -> None:
         nonlocal in_task
         if in_task:
+            if getattr(signal.getsignal(signal.SIGTERM), "__module__", None) == TASK_RUNNER:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
             return
         in_task = True
         os.environ.update(json.loads(os.environ.pop(TASK_VARIABLES, "{}")))
