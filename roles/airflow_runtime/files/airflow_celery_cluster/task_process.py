@@ -8,8 +8,8 @@ A child of the methods ``spawn`` and ``forkserver`` also imports the main module
 cannot be imported below a task, where Airflow has no database.
 
 A forked child of a task also inherits Airflow's handler of SIGTERM, which calls ``on_kill`` of the operator and
-returns. ``multiprocessing`` ends the processes of a pool with SIGTERM and waits for them, so a task with such a pool would hang.
-The children have the default of the operating system. A handler of the task's own code stays.
+returns. ``multiprocessing`` ends the processes of a pool with SIGTERM and waits for them, so a task with a pool would
+hang. The children have the default of the operating system. A handler of the task's own code stays.
 
 Variables that would change the connections of the worker itself (``PGHOST``) are in one variable, which tasks read.
 """
