@@ -21,6 +21,7 @@ import multiprocessing.process
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 try:
@@ -43,12 +44,28 @@ _MAIN_PROCESSES: list[tuple[Any, type]] = [
 def prepare_tasks() -> None:
     """Prepare each process that this one forks for the code of a task, and the processes that those fork."""
     in_task = False
+    # Of each thread that forks: its signal mask.
+    masks = threading.local()
+
+    def has_handler() -> bool:
+        return getattr(signal.getsignal(signal.SIGTERM), "__module__", None) == TASK_RUNNER
+
+    def before() -> None:
+        # A child that gets SIGTERM before it has the default would lose the signal.
+        if in_task and has_handler():
+            masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def in_parent() -> None:
+        mask = vars(masks).pop("before", None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def in_child() -> None:
         nonlocal in_task
         if in_task:
-            if getattr(signal.getsignal(signal.SIGTERM), "__module__", None) == TASK_RUNNER:
+            if has_handler():
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            in_parent()
             return
         in_task = True
         os.environ.update(json.loads(os.environ.pop(TASK_VARIABLES, "{}")))
@@ -58,4 +75,4 @@ def prepare_tasks() -> None:
         main.__spec__ = None
         vars(main).pop("__file__", None)
 
-    os.register_at_fork(after_in_child=in_child)
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
