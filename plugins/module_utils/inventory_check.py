@@ -366,9 +366,9 @@ def value_problem(name: str, value: Any) -> str | None:
     if name == "airflow_dags_dir" and not Path(value).is_dir():
         return "a directory on the controller"
     if name == "airflow_webserver_config" and value and not (Path(value).is_absolute() and Path(value).is_file()):
-        return 'a file on the controller by its absolute path, such as "{{ inventory_dir }}/files/webserver_config.py"'
+        return 'a file on the controller by its absolute path, such as "{{ inventory_dir }}/.files/webserver_config.py"'
     if name == "airflow_plugins_dir" and value and not (Path(value).is_absolute() and Path(value).is_dir()):
-        return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/files/plugins"'
+        return 'a directory on the controller by its absolute path, such as "{{ inventory_dir }}/.files/plugins"'
     rule = rules.RULES.get(name)
     return rule.problem(value) if rule else None
 

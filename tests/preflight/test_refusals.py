@@ -71,8 +71,8 @@ def site_file(text: str) -> Callable[[Draft], None]:
     """Have the file of airflow_webserver_config in the directory of the inventory."""
 
     def change(draft: Draft) -> None:
-        draft.files["files/webserver_config.py"] = text
-        draft.everywhere["airflow_webserver_config"] = "{{ inventory_dir }}/files/webserver_config.py"
+        draft.files[".files/webserver_config.py"] = text
+        draft.everywhere["airflow_webserver_config"] = "{{ inventory_dir }}/.files/webserver_config.py"
 
     return change
 
