@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         spec = {"programs": {"type": "list", "elements": "str", "choices": PROGRAMS, "default": []}}
-        _, arguments = self.validate_argument_spec(argument_spec=spec)
+        _validated, arguments = self.validate_argument_spec(argument_spec=spec)
         inventory = self._inventory_of(variables)
         findings = [*stray_words(variables), *check(inventory), *check_programs(inventory, arguments["programs"])]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)

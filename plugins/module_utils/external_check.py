@@ -138,7 +138,7 @@ def _unverified(inventory: Inventory, host: Host, url: str) -> Iterator[Finding]
         return
     if service.host in LOCAL_NAMES or str(host.get(rules.UNVERIFIED_VARIABLE, False)).lower() == "true":
         return
-    option, values, _ = service_urls.TLS_OPTIONS["rediss" if service.scheme == "redis" else service.scheme]
+    option, values, _authorities = service_urls.TLS_OPTIONS["rediss" if service.scheme == "redis" else service.scheme]
     yield Finding(
         f"host {host.name}",
         url,

@@ -3,22 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: firewall
 short_description: Let in what the cluster needs, and drop the rest
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Keeps an nftables table of its own with one chain, at the input hook, that drops what no rule accepts. Other tables
     are left alone. What the host sends or forwards is not filtered.
@@ -112,6 +102,16 @@ removed:
   type: bool
 """
 
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any, TypeAlias
+
+from ansible.module_utils.basic import AnsibleModule
+
 TABLE = "airflow_firewall"
 TIMER = "airflow-firewall-rollback"
 FILE = "/etc/airflow-firewall.nft"
@@ -128,7 +128,7 @@ SADDR = {4: "ip saddr", 6: "ip6 saddr"}
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 SET_LINE = re.compile(r"^\tset (?P<group>\w+)_(?P<version>[46]) \{.*$", re.MULTILINE)
 
-Network = IPv4Network | IPv6Network
+Network: TypeAlias = "IPv4Network | IPv6Network"
 Networks = dict[int, list[Network]]
 EVERYBODY: Networks = {4: [ip_network("0.0.0.0/0")], 6: [ip_network("::/0")]}
 
