@@ -12,7 +12,9 @@ from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     WEBSERVER_TEXT,
     AirflowOptions,
     Host,
@@ -24,8 +26,6 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     machine_plans,
     name_warnings,
 )
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 READ_WEBSERVER_CONFIG = trust_as_template("{{ lookup('ansible.builtin.template', airflow_webserver_config) }}")

@@ -108,7 +108,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
-from typing import Any, TypeAlias
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -128,7 +128,7 @@ SADDR = {4: "ip saddr", 6: "ip6 saddr"}
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 SET_LINE = re.compile(r"^\tset (?P<group>\w+)_(?P<version>[46]) \{.*$", re.MULTILINE)
 
-Network: TypeAlias = "IPv4Network | IPv6Network"
+Network = IPv4Network | IPv6Network
 Networks = dict[int, list[Network]]
 EVERYBODY: Networks = {4: [ip_network("0.0.0.0/0")], 6: [ip_network("::/0")]}
 

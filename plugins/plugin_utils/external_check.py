@@ -10,7 +10,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import UNSET, Finding, show
 
 if TYPE_CHECKING:
-    from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import Host, Inventory
+    from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 

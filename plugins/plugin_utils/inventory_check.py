@@ -28,18 +28,10 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
     object_check,
     secret_values,
     tree,
-    webserver_check,
 )
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.external_check import (
-    check_external,
-    connections,
-    is_external,
-    services_of,
-)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -55,7 +47,18 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
     show,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import environment_problem
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, requirements
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_packages,
+    requirements,
+    webserver_check,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.external_check import (
+    check_external,
+    connections,
+    is_external,
+    services_of,
+)
 
 # ansible-core depends on packaging. Only ansible-test imports this file without it.
 with contextlib.suppress(ImportError):
