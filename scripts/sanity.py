@@ -104,11 +104,12 @@ def unpack(archive: Path, directory: Path) -> Path:
     return collection
 
 
-def report(output: str) -> str:
-    """Return the findings in the output of ansible-test; all of the output if it was not able to run its tests."""
-    if re.search(r"^FATAL: The \d+ sanity test\(s\) listed below", output, re.MULTILINE):
-        return "\n".join(line for line in output.splitlines() if line.startswith(("ERROR: ", "See documentation")))
-    return output
+def report(code: int, output: str) -> str:
+    """Return the findings in the output of ansible-test; all of the output if it failed without a finding."""
+    # ansible-test is content if it was not able to run a test.
+    kinds = "ERROR: |See documentation" if code else "WARNING: (?:.*[Ss]kipping|Required program)"
+    complete = code == 0 or re.search(r"^FATAL: The \d+ sanity test\(s\) listed below", output, re.MULTILINE)
+    return "".join(line for line in output.splitlines(keepends=True) if not complete or re.match(kinds, line))
 
 
 def main() -> int:
@@ -133,13 +134,9 @@ def main() -> int:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-    # A test that ansible-test was not able to run is no failure to it.
-    skipped = re.findall(r"^WARNING: .*skipp.*$", done.stdout, re.MULTILINE | re.IGNORECASE)
-    if done.returncode != 0:
-        print(report(done.stdout))
-    elif skipped:
-        print("\n".join(skipped))
-    return 1 if done.returncode or skipped else 0
+    findings = report(done.returncode, done.stdout)
+    print(findings, end="")
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":
