@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values, service_urls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     Inventory,
     check,
     machine_plans,
 )
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
 from test_inventory_check import inventory, only
 
 CA = "/ca.pem"
