@@ -322,3 +322,14 @@ def test_files_of_a_user_in_the_inventory_are_hidden(page: Path) -> None:
     """Ansible takes every other directory below an inventory for a part of it."""
     found = re.findall(r"(?:inventory_dir \}\}|inventory/production)/([\w.{}-]+)(?=[/`])", page.read_text())
     assert {name for name in found if not name.startswith(".")} - {"group_vars", "host_vars", "hosts.yml"} == set()
+
+
+def test_the_rights_of_an_external_broker_are_those_of_our_own() -> None:
+    site = yaml.safe_load((ROOT / "site.yml").read_text())
+    [redis] = [play for play in site if play.get("tags") == ["redis"]]
+    users = {user["name"]: user["rules"].split() for role in redis["roles"][1:] for user in role["vars"]["redis_users"]}
+    text = " ".join((ROOT / "docs/external-services.md").read_text().split())
+    quoted = dict(re.findall(r"ACL SETUSER (\w+) on >PASSWORD ([^`]*?) (?=ACL|```)", text))
+    assert quoted.keys() == users.keys()
+    for name, rules in users.items():
+        assert set(rules) <= set(quoted[name].split()), name
