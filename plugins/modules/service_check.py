@@ -92,8 +92,9 @@ COMMANDS = """LPUSH default x|RPUSH default x|RPOP default|BRPOP default 1|LLEN 
 LRANGE default 0 1|LREM default 1 x|DEL default
 PEXPIRE default 1|HSET unacked x x|HGET unacked x|HDEL unacked x|SADD _kombu.binding.celery x
 SREM _kombu.binding.celery x|SMEMBERS _kombu.binding.celery|ZADD unacked_index 1 x|ZREM unacked_index x
-ZRANGEBYSCORE unacked_index 0 1|ZRANGE unacked_index 0 1 BYSCORE|PUBLISH /0.celeryev/worker.heartbeat x|SET unacked_mutex x|GET unacked_mutex|TIME
-UNWATCH|EVALSHA 0000000000000000000000000000000000000000 0""".replace("\n", "|").split("|")
+ZRANGEBYSCORE unacked_index 0 1|ZRANGE unacked_index 0 1 BYSCORE|PUBLISH /0.celeryev/worker.heartbeat x
+SET unacked_mutex x|GET unacked_mutex|TIME|UNWATCH
+EVALSHA 0000000000000000000000000000000000000000 0""".replace("\n", "|").split("|")
 FLOWER_COMMANDS = ["LLEN default"]
 
 DATABASE_QUERY = """SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
