@@ -38,6 +38,8 @@ FAILS = {"example_failed_dag"}
 RETRIES = {"example_task_state_store", "example_task_state_store_async", "example_task_state_store_mapped"}
 # There are more; fewer mean that a bundle is missing.
 LEAST = 100
+# Parameters without a default.
+CONF = {"example_params_ui_tutorial": {"required_field": "written by a test"}}
 # Its tasks wait for the answers of a person. One of them waits for a second, and goes on by itself.
 ASKS = "example_hitl_operator"
 QUESTIONS = (
@@ -90,7 +92,8 @@ def examples(play: Callable[..., Recap], client: AirflowClient) -> Iterator[dict
         client.pause(dag_id, False)
         # Each DAG at a moment of its own: one example starts another one at the moment of its own run.
         moment = begun + timedelta(seconds=dags.index(dag_id))
-        run = client.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": moment.isoformat(), "conf": {}})
+        request = {"logical_date": moment.isoformat(), "conf": CONF.get(dag_id, {})}
+        run = client.call("POST", f"/dags/{dag_id}/dagRuns", request)
         return str(run["dag_run_id"])
 
     runs = {}
