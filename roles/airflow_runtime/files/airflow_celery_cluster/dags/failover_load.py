@@ -20,14 +20,15 @@ from typing import Any
 from airflow.sdk import BaseOperator, Param, dag, get_current_context, task
 from airflow_celery_cluster.ledger import note, work
 
+# The unit of the worker makes the directory.
+LEDGERS = Path("/var/lib/airflow/ledger")
+
 
 def open_ledger(task_name: str) -> tuple[str, dict[str, Any]]:
     """Return the ledger of this DAG run on this machine, and what every line of this execution says."""
     context = get_current_context()
     instance = context["ti"]
-    directory = Path(os.environ["AIRFLOW_HOME"]) / "ledger"
-    directory.mkdir(exist_ok=True)
-    ledger = directory / f"{instance.run_id.replace('/', '_')}.jsonl"
+    ledger = LEDGERS / f"{instance.run_id.replace('/', '_')}.jsonl"
     name = f"{task_name}[{instance.map_index}]"
     return str(ledger), {"task": name, "try": instance.try_number, "host": socket.gethostname()}
 
