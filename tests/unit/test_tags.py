@@ -96,5 +96,5 @@ def test_no_operation_takes_tags() -> None:
         imports = [entry for entry in entries if str(entry.get(IMPORT)).endswith("../site.yml")]
         if path.stem != "site" and imports:
             found.append(path.stem)
-            assert all(entry["vars"]["__preflight_whole"] for entry in imports), path
+            assert all(entry["vars"]["__refuse_tags"] for entry in imports), path
     assert sorted(found) == ["restore", "rollback", "rotate_secrets", "upgrade"]
