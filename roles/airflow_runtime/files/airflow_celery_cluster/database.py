@@ -162,11 +162,8 @@ def results_step() -> Step:
 
     def is_done() -> bool:
         with engine.connect() as connection:
-            triggers = connection.exec_driver_sql("SELECT tgname FROM pg_trigger").scalars()
-            return (
-                set(ResultModelBase.metadata.tables) <= set(inspect(connection).get_table_names())
-                and TRIGGER in triggers
-            )
+            found = connection.exec_driver_sql("SELECT relname FROM pg_class UNION SELECT tgname FROM pg_trigger")
+            return {*ResultModelBase.metadata.tables, TRIGGER} <= set(found.scalars())
 
     def do() -> None:
         with engine.begin() as connection:
