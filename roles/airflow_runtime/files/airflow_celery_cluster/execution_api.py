@@ -81,7 +81,8 @@ def repeating(start: Callable[..., Any], url: str, seconds: float, ca_file: str 
             try:
                 return start(*args, **kwargs)
             except Exception as error:
-                if not is_unanswered(error) or not wait(url, deadline - time.monotonic(), ca_file):
+                left = deadline - time.monotonic()
+                if left <= 0 or not is_unanswered(error) or not wait(url, left, ca_file):
                     raise
 
     return begin
