@@ -1,4 +1,4 @@
-"""Check what no other tool does: one version, no empty file, no file that nothing uses.
+"""Check what no other tool does: one version, no empty file, no file and no variable that nothing uses.
 
 Prints a line for each finding. Exit status 1 if there is one.
 """
@@ -102,12 +102,25 @@ def unused_findings(texts: dict[str, str]) -> Iterator[str]:
             yield f"{name}: no other file uses it"
 
 
+def unread_findings(texts: dict[str, str]) -> Iterator[str]:
+    """Yield the variables of roles that no task, template or plugin reads."""
+    readers = "\n".join(
+        re.sub(r"^\w+:", "", text, flags=re.MULTILINE) if "/defaults/" in name or "/vars/" in name else text
+        for name, text in texts.items()
+        if re.match(r"roles/\w+/(?:defaults|files|handlers|tasks|templates|vars)/|playbooks/|plugins/|site\.yml", name)
+    )
+    words = set(re.findall(r"\w+", readers))
+    for name, text in texts.items():
+        if re.fullmatch(r"roles/\w+/(?:defaults|vars)/main\.yml", name):
+            yield from (f"{name}: nothing reads {one}" for one in yaml.safe_load(text) or {} if one not in words)
+
+
 def findings() -> list[str]:
     """Return everything that is wrong."""
     names = tracked()
     texts = texts_of(names)
     found = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
-    return [*found, *version_findings(texts), *unused_findings(texts)]
+    return [*found, *version_findings(texts), *unused_findings(texts), *unread_findings(texts)]
 
 
 if __name__ == "__main__":

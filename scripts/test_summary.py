@@ -13,10 +13,10 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = """# What `make test-all` found
+PAGE = """# Results of the tests
 
-Written by `scripts/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is that of its tests,
-without the deployment before them.
+Of `make test-all`, written by `scripts/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is
+that of its tests, without the deployment before them.
 
 | tests | Debian | passed | failed | skipped | minutes | on |
 |---|---|---|---|---|---|---|

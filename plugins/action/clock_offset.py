@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         samples = []
-        for _ in range(SAMPLES):
+        for _sample in range(SAMPLES):
             before = time.time()
             answer = self._low_level_execute_command("date +%s.%N", sudoable=False)
             samples.append((before, float(answer["stdout"].strip()), time.time()))

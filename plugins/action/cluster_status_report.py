@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         defaults = Limits()
-        _, given = self.validate_argument_spec(
+        _validated, given = self.validate_argument_spec(
             argument_spec={
                 "output": {"type": "str", "choices": ["text", "json"], "default": "text"},
                 "path": {"type": "path"},

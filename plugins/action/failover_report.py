@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
                 "retry_delay": "int",
             }.items()
         }
-        _, given = self.validate_argument_spec(argument_spec=required | {"back": {"type": "float"}})
+        _validated, given = self.validate_argument_spec(argument_spec=required | {"back": {"type": "float"}})
         clocks: Mapping[str, Mapping[str, float]] = given["clocks"]
         offset = float(clocks[given["worker"]]["offset"])
         lines = [

@@ -12,7 +12,9 @@ from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     WEBSERVER_TEXT,
     AirflowOptions,
     Host,
@@ -24,8 +26,6 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_c
     machine_plans,
     name_warnings,
 )
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 READ_WEBSERVER_CONFIG = trust_as_template("{{ lookup('ansible.builtin.template', airflow_webserver_config) }}")
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         spec = {"programs": {"type": "list", "elements": "str", "choices": PROGRAMS, "default": []}}
-        _, arguments = self.validate_argument_spec(argument_spec=spec)
+        _validated, arguments = self.validate_argument_spec(argument_spec=spec)
         inventory = self._inventory_of(variables)
         findings = [*stray_words(variables), *check(inventory), *check_programs(inventory, arguments["programs"])]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible import context
-from ansible.playbook.handler import Handler
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: drift
 type: aggregate
 short_description: Remember which tasks of a run in check mode would change a host
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - With C(--check), each host gets the variable C(airflow_drift), a list of the tasks that would change it, each with
     the paths that its result names. No value of a setting is kept. C(playbooks/status.yml) reports them.
@@ -21,6 +15,12 @@ description:
 requirements:
   - Enable it with C(callbacks_enabled = airflow_celery.cluster.drift).
 """
+
+from typing import Any
+
+from ansible import context
+from ansible.playbook.handler import Handler
+from ansible.plugins.callback import CallbackBase
 
 
 def described(task: str, result: dict[str, Any]) -> str:

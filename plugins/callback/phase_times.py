@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: phase_times
 type: aggregate
 short_description: Print how long each play took
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Prints one line for each play and the total when a run ends. A play is a phase, and its name says which.
 requirements:
   - Enable it with C(callbacks_enabled = airflow_celery.cluster.phase_times).
 """
+
+import time
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):
@@ -40,7 +40,7 @@ class CallbackModule(CallbackBase):
             return
         end = time.monotonic()
         self._display.banner("PHASES")
-        ends = [begun for _, begun in self._plays[1:]] + [end]
+        ends = [begun for _name, begun in self._plays[1:]] + [end]
         for (name, begun), ended in zip(self._plays, ends, strict=True):
             self._display.display(f"{ended - begun:7.1f} s  {name}")
         self._display.display(f"{end - self._plays[0][1]:7.1f} s  total")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, tree_hash
-
 DOCUMENTATION = r"""
 name: tree_hash
 short_description: Fingerprint of a directory's content
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Gives a SHA-256 over the relative names, the executable bits and the contents of all files below a directory.
   - Times, owners and empty directories do not count, so two clones of the same commit give the same fingerprint. Nor do
@@ -38,6 +31,13 @@ _raw:
   type: list
   elements: str
 """
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, tree_hash
 
 
 class LookupModule(LookupBase):

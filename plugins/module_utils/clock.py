@@ -11,8 +11,8 @@ def proven_offset(samples: list[tuple[float, float, float]]) -> float:
 
     :param samples: (controller before, host, controller after), in seconds.
     """
-    least = max(host - after for _, host, after in samples)
-    most = min(host - before for before, host, _ in samples)
+    least = max(host - after for _before, host, after in samples)
+    most = min(host - before for before, host, _after in samples)
     if least > 0:
         return least
     return min(most, 0.0)
@@ -20,7 +20,9 @@ def proven_offset(samples: list[tuple[float, float, float]]) -> float:
 
 def uncertainty(samples: list[tuple[float, float, float]]) -> float:
     """Return the width of the range that the samples leave, in seconds."""
-    return min(host - before for before, host, _ in samples) - max(host - after for _, host, after in samples)
+    least = max(host - after for _before, host, after in samples)
+    most = min(host - before for before, host, _after in samples)
+    return most - least
 
 
 def estimate(samples: list[tuple[float, float, float]]) -> tuple[float, float]:
@@ -29,4 +31,4 @@ def estimate(samples: list[tuple[float, float, float]]) -> tuple[float, float]:
     :param samples: (controller before, host, controller after), in seconds.
     """
     width = uncertainty(samples)
-    return max(host - after for _, host, after in samples) + width / 2, abs(width) / 2
+    return max(host - after for _before, host, after in samples) + width / 2, abs(width) / 2

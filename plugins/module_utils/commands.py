@@ -31,7 +31,7 @@ def command(name: str, arguments: str = "", root: Path = ROOT) -> str:
     :param arguments: what follows the playbook.
     """
     # Not at the top: this is the only import that a host could not satisfy.
-    from ansible import constants, context
+    from ansible import constants, context  # pylint: disable=ansible-bad-module-import
 
     inventories = context.CLIARGS.get("inventory") or ()
     # Without -i, Ansible fills in what ansible.cfg says, and so will the next run.

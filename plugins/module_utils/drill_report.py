@@ -156,7 +156,7 @@ def _span(values: Sequence[float]) -> str:
 def numbers(drill: Drill) -> list[tuple[str, str]]:
     """Return what was measured, as (name, value)."""
     what = moved(drill)
-    twice = {first.task for first, _ in overlapping(drill.executions)}
+    twice = {first.task for first, _second in overlapping(drill.executions)}
     return [
         ("worker cut off", drill.worker),
         ("cut off for", f"{drill.healed - drill.cut:.1f} s"),
@@ -189,7 +189,7 @@ def text(drill: Drill) -> str:
     """Return the report as plain text for a terminal."""
     lines = [f"Failover drill of {_moment(drill.cut)}", ""]
     pairs = [*numbers(drill), *settings(drill)]
-    width = max(len(name) for name, _ in pairs)
+    width = max(len(name) for name, _value in pairs)
     lines += [f"{name.ljust(width)}  {value}" for name, value in pairs]
     rows = [HEAD, *_rows(drill)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]

@@ -77,7 +77,7 @@ def read(lines: Iterable[str], clock: Clock = "monotonic") -> list[Execution]:
         # A task that is deferred, or whose worker was restarted, is another process under the same number of try.
         entries[entry["task"], entry["try"], entry["host"], entry["pid"]].append(entry)
     found = []
-    for (task, attempt, host, _), notes in entries.items():
+    for (task, attempt, host, _pid), notes in entries.items():
         times = sorted(note[clock] for note in notes)
         ended = any(note["event"] == "end" for note in notes)
         found.append(Execution(task, attempt, host, times[0], times[-1], ended, tuple(times)))

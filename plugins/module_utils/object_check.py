@@ -66,7 +66,7 @@ def _uri_problem(name: str, uri: Any) -> str | None:
     if isinstance(uri, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", uri):
         try:
             # A port that is no number is an error of its own.
-            _ = urlsplit(uri).port
+            _port = urlsplit(uri).port
             return None
         except ValueError:
             pass

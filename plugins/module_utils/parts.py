@@ -115,7 +115,7 @@ def leftover_units(paths: Iterable[str], groups: Collection[str]) -> tuple[list[
     absent = absent_parts(groups)
     units, files = set(), set()
     for path in paths:
-        folder, _, name = path.rpartition("/")
+        folder, _slash, name = path.rpartition("/")
         parent = folder.rpartition("/")[2]
         unit = parent.removesuffix(".d") if parent.endswith(".d") else name
         part = part_of(unit)

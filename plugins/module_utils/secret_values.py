@@ -24,12 +24,12 @@ HEADER = """---
 
 def password() -> str:
     """Return a password of letters and digits only, safe in URLs, configuration files and shells."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(32))
+    return "".join(secrets.choice(_LETTERS) for _letter in range(32))
 
 
 def signing_key() -> str:
     """Return a key for HMAC; 64 characters, because Airflow signs tokens with HS512."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(64))
+    return "".join(secrets.choice(_LETTERS) for _letter in range(64))
 
 
 def fernet_key() -> str:

@@ -68,7 +68,7 @@ class Connection:
         """Return the bytes before the next line end of a network protocol."""
         while b"\r\n" not in self._rest:
             self._receive()
-        line, _, self._rest = self._rest.partition(b"\r\n")
+        line, _end, self._rest = self._rest.partition(b"\r\n")
         return line
 
     def _receive(self) -> None:
@@ -184,7 +184,7 @@ class Postgres:
     def _columns(body: bytes) -> list[str | None]:
         (count,) = struct.unpack("!h", body[:2])
         place, found = 2, []
-        for _ in range(count):
+        for _field in range(count):
             (size,) = struct.unpack("!i", body[place : place + 4])
             place += 4
             found.append(None if size < 0 else body[place : place + size].decode())
@@ -231,7 +231,7 @@ class Redis:
         if kind == "$":
             return None if int(text) < 0 else self._connection.read(int(text) + 2)[:-2].decode(errors="replace")
         if kind == "*":
-            return [self._answer() for _ in range(int(text))]
+            return [self._answer() for _answer in range(int(text))]
         raise ServiceError("an answer that is not of Redis's protocol")
 
     def close(self) -> None:

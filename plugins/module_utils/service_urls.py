@@ -36,7 +36,7 @@ class Service:
         """Whether the connection uses TLS and the certificate of the service is verified."""
         if self.scheme not in TLS_OPTIONS:
             return False
-        option, values, _ = TLS_OPTIONS[self.scheme]
+        option, values, _authorities = TLS_OPTIONS[self.scheme]
         return self.options.get(option, values[0]) in values
 
 
@@ -62,7 +62,7 @@ def with_tls(url: str, ca_file: str) -> str:
     scheme = url.partition(":")[0].replace("db+", "").split("+")[0]
     if scheme not in TLS_OPTIONS:
         return url
-    address, _, query = url.partition("?")
+    address, _mark, query = url.partition("?")
     given = dict(parse_qsl(query))
     option, values, authorities = TLS_OPTIONS[scheme]
     added = {option: values[0]} if option not in given else {}

@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: airflow_objects
 short_description: Ensure that declared connections, variables, pools, roles and users of Airflow are current
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Creates, changes and removes objects in the metadata database of Airflow. Objects that are not declared stay as they
     are. An object is removed only if its declaration says C(state=absent).
@@ -50,6 +45,11 @@ changes:
   elements: str
   sample: ["connection smtp_default: change host, password"]
 """
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 PROGRAM = ["/usr/local/sbin/airflow-run", "database", "airflow_celery_cluster.objects"]
 

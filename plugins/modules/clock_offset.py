@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: clock_offset
 short_description: Measure how far a host's clock is from the controller's
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Asks the host for its time over the open connection, some times, and takes what they all agree on.
 attributes:

@@ -3,21 +3,12 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import ssl
-import time
-import urllib.request
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: cluster_health
 short_description: Wait until the cluster is healthy
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Asks an API server for the state of metadata database, scheduler, triggerer and DAG processor until each is healthy.
   - Runs on a host with an API server and speaks to it over loopback, so the controller needs SSH and nothing else.
@@ -53,6 +44,15 @@ components:
   returned: success
   type: dict
 """
+
+import http.client
+import json
+import ssl
+import time
+import urllib.request
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 HEALTH = "/api/v2/monitor/health"
 TRANSIENT = (OSError, http.client.HTTPException, json.JSONDecodeError, KeyError, TypeError, AttributeError)

@@ -3,22 +3,12 @@
 
 from __future__ import annotations
 
-import glob
-import json
-import os
-import ssl
-import time
-from datetime import datetime
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: cluster_status
 short_description: Say how a host and the cluster's units on it are
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Reads, and changes nothing. Needs root, systemd and openssl.
   - Returns states, times, sizes and paths, and no content of a setting.
@@ -44,6 +34,16 @@ status:
   returned: success
   type: dict
 """
+
+import glob
+import json
+import os
+import ssl
+import time
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 UNITS = ("airflow-*.service", "postgresql@*.service", "redis-server.service", "haproxy.service")
 PROPERTIES = (
@@ -160,7 +160,7 @@ def disk(path: str) -> dict[str, int] | None:
 
 def expiry(printed: str) -> int | None:
     """Return the seconds since the epoch from what ``openssl x509 -enddate`` prints; None for anything else."""
-    _, sign, when = printed.strip().partition("notAfter=")
+    _before, sign, when = printed.strip().partition("notAfter=")
     try:
         return ssl.cert_time_to_seconds(when) if sign else None
     except ValueError:
@@ -221,13 +221,13 @@ def main() -> None:
     shown = run("systemctl", "show", "--timestamp=us+utc", *properties, "--", *names) if names else ""
     certificates = {}
     for path in sorted(glob.glob(CERTIFICATES)):
-        _, out, _ = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", path])
+        _code, out, _error = module.run_command(["openssl", "x509", "-noout", "-enddate", "-in", path])
         certificates[path] = expiry(out)
     units = [unit_status(unit) for unit in blocks(shown) if unit.get("LoadState") == ["loaded"]]
     for unit in units:
         if unit["state"] == "inactive" and unit["since"] is None:
             # systemd forgets at a boot, and the journal does not.
-            _, out, _ = module.run_command(
+            _code, out, _error = module.run_command(
                 ["journalctl", "--quiet", "--lines=1", "--output=json", "--unit", unit["name"]]
             )
             unit["since"] = last_entry(out)

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: cluster_status_report
 short_description: Report how a cluster is
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Runs on the controller and connects to no host. Reads what the plays before it registered on each host as
     C(cluster_status), C(cluster_status_clock) and C(cluster_status_probe), prints the report, and fails when the

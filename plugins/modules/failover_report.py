@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: failover_report
 short_description: Report what a failover drill found
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Runs on the controller and connects to no host. Reads the ledgers that the tasks of C(failover_load) kept, counts
     and measures, and writes a page of HTML that needs no other file.

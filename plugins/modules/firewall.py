@@ -3,22 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: firewall
 short_description: Let in what the cluster needs, and drop the rest
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Keeps an nftables table of its own with one chain, at the input hook, that drops what no rule accepts. Other tables
     are left alone. What the host sends or forwards is not filtered.
@@ -112,6 +102,16 @@ removed:
   type: bool
 """
 
+import ipaddress
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from ansible.module_utils.basic import AnsibleModule
+
 TABLE = "airflow_firewall"
 TIMER = "airflow-firewall-rollback"
 FILE = "/etc/airflow-firewall.nft"
@@ -128,9 +128,10 @@ SADDR = {4: "ip saddr", 6: "ip6 saddr"}
 TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 SET_LINE = re.compile(r"^\tset (?P<group>\w+)_(?P<version>[46]) \{.*$", re.MULTILINE)
 
-Network = IPv4Network | IPv6Network
+# As text: ansible-test assumes Python 3.8.
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 Networks = dict[int, list[Network]]
-EVERYBODY: Networks = {4: [ip_network("0.0.0.0/0")], 6: [ip_network("::/0")]}
+EVERYBODY: Networks = {4: [ipaddress.ip_network("0.0.0.0/0")], 6: [ipaddress.ip_network("::/0")]}
 
 
 class Unresolved(Exception):
@@ -155,16 +156,16 @@ def networks_of(source: str, resolve: Callable[[str], list[str]]) -> list[Networ
     :raises Unresolved: if it is a name that has no address.
     """
     try:
-        return [ip_network(source, strict=False)]
+        return [ipaddress.ip_network(source, strict=False)]
     except ValueError:
-        return [ip_network(address) for address in resolve(source)]
+        return [ipaddress.ip_network(address) for address in resolve(source)]
 
 
 def by_version(networks: Iterable[Network]) -> Networks:
     """Return networks by IP version, sorted, without what another one contains: nft takes no overlaps."""
     found = list(networks)
     return {
-        version: list(collapse_addresses(network for network in found if network.version == version))  # type: ignore[type-var]
+        version: list(ipaddress.collapse_addresses(network for network in found if network.version == version))  # type: ignore[type-var]
         for version in (4, 6)
     }
 

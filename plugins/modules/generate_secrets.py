@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: generate_secrets
 short_description: Make the cluster's secrets that the inventory lacks
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Runs on the controller and connects to no host. Run it once, with C(run_once).
   - Adds each secret that no host of the inventory has to C(group_vars/all/secrets.yml) beside the inventory, with mode

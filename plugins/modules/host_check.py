@@ -4,31 +4,12 @@
 # Says what a machine with an older Python lacks, so it must run there: no syntax newer than Python 3.8.
 from __future__ import annotations
 
-import errno
-import fnmatch
-import glob
-import json
-import os
-import platform
-import re
-import secrets
-import socket
-import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding, read
-
 DOCUMENTATION = r"""
 ---
 module: host_check
 short_description: Say why a machine is not fit for its part of the cluster
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Reads, and changes nothing. One run answers every question that the preflight has about a machine.
   - Does not fail on a finding, so that the findings of all machines can be told together.
@@ -282,6 +263,25 @@ time:
   type: float
 """
 
+import errno
+import fnmatch
+import glob
+import json
+import os
+import platform
+import re
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding, read
+
 DEBIAN = ("12", "13")
 ARCHITECTURES = ("x86_64", "aarch64")
 PYTHON = (3, 11)
@@ -511,12 +511,12 @@ def check_ports(
         port, patterns = entry["port"], entry["units"]
         if port not in listening:
             continue
-        groups = {unit_of(cgroup) for cgroup, _ in held_by.get(port, []) if cgroup}
+        groups = {unit_of(cgroup) for cgroup, _who in held_by.get(port, []) if cgroup}
         ours = [any(fnmatch.fnmatch(unit, pattern) for pattern in patterns) for unit in groups]
         if all(ours) if groups else is_active(patterns):
             own.append(port)
             continue
-        who = sorted({who for _, who in held_by.get(port, []) if who} | groups)
+        who = sorted({who for _cgroup, who in held_by.get(port, []) if who} | groups)
         found.append(
             finding(
                 entry["variable"],
@@ -783,7 +783,7 @@ def main() -> None:
         # Not every machine has the program, and a very old one not the option; it only adds detail.
         if not module.get_bin_path(command[0]):
             return ""
-        code, out, _ = module.run_command(list(command))
+        code, out, _error = module.run_command(list(command))
         return str(out) if code == 0 else ""
 
     sockets = output_of("ss", "--no-header", "--numeric", "--tcp", "--listening", "--processes", "--cgroup")
@@ -801,7 +801,7 @@ def main() -> None:
     found += check_interpreter(sys.executable, sys.path)
     found += check_binds(params["binds"])
     if params["sandbox"] and os.path.isdir("/run/systemd/system") and os.geteuid() == 0:
-        code, _, error = module.run_command(sandbox_command(params["sandbox"]))
+        code, _out, error = module.run_command(sandbox_command(params["sandbox"]))
         found += check_sandbox(code, error)
     if params["packages"] and glob.glob("/var/lib/apt/lists/*_Packages*"):
         packages = [entry["name"].split("=")[0] for entry in params["packages"]]

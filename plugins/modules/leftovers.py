@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import glob
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import UNITS, absent_parts, leftover_units
-
 DOCUMENTATION = r"""
 ---
 module: leftovers
 short_description: Find units and files of the groups that a host is not in
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - An inventory group says on which hosts a part of the cluster runs. This module finds what a host still has of a part
     after the host has left the group. Reads, and changes nothing.
@@ -49,6 +44,11 @@ files:
   type: list
   elements: str
 """
+
+import glob
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import UNITS, absent_parts, leftover_units
 
 
 def main() -> None:

@@ -3,19 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import time
-from ipaddress import ip_address
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: network_cut
 short_description: Silently drop every packet of a host but those of one SSH client
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Adds an nftables table of its own that drops everything but loopback and the SSH connections of one client.
     The host's other rules are left alone, and no file is written.
@@ -60,6 +53,13 @@ time:
   returned: always
   type: float
 """
+
+import os
+import time
+from ipaddress import ip_address
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 TABLE = "airflow_failover_drill"
 TIMER = "airflow-failover-drill-heal"

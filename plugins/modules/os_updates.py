@@ -3,19 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: os_updates
 short_description: Say which packages have updates, and why to reboot
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Fetches apt's lists, unless O(refresh) is false, and asks apt what an upgrade would do. Installs nothing.
   - >-
@@ -56,6 +49,13 @@ reboot:
   type: list
   elements: str
 """
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 REBOOT_REQUIRED = "/run/reboot-required"
 # As apt prints it: "Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])". One that is

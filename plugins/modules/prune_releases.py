@@ -3,20 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import shutil
-from collections.abc import Collection
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 ---
 module: prune_releases
 short_description: Remove old releases
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
   - Looks only at directories that a deployment has made, whose names end with 12 hexadecimal digits.
@@ -57,6 +49,13 @@ removed:
   elements: str
 """
 
+import contextlib
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 # The fingerprint of the DAGs, or the id of a runtime, which ends with one.
 RELEASE = re.compile(r"(?:[^.].*-)?[0-9a-f]{12}")

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: rotate_secrets
 short_description: Do one step of a rotation to the secrets file
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Runs on the controller and connects to no host. Run it once, with C(run_once), and load the file again afterwards.
   - Each step is one write of C(group_vars/all/secrets.yml) beside the inventory. A step that is done is not done again,

@@ -3,24 +3,12 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_clients import (
-    Postgres,
-    Redis,
-    ServiceError,
-)
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import Service, parse, with_tls
-
 DOCUMENTATION = r"""
 ---
 module: service_check
 short_description: Say what an external database or broker lacks
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Connects from the host with the URL that the host will use, reads, and changes nothing. Needs nothing but Python.
   - Does not fail on a finding, so that the findings of all hosts can be reported together.
@@ -49,6 +37,14 @@ options:
         description: Connections that the cluster may hold to a database at once. Fewer are a warning.
         type: int
         default: 0
+      url:
+        description: The URL. The action plugin sets it from O(services[].variable).
+        type: str
+        default: ""
+      ca:
+        description: Authorities in PEM form. The action plugin reads them from the file of O(services[].ca_variable).
+        type: str
+        default: ""
   timeout:
     description: Seconds after which an attempt to connect is given up.
     type: int
@@ -76,15 +72,29 @@ findings:
   elements: dict
 """
 
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_clients import (
+    Postgres,
+    Redis,
+    ServiceError,
+)
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import Service, parse, with_tls
+
 LEAST_POSTGRES = 13
 LEAST_REDIS = 6
 # A command of each kind that a worker or the scheduler sends. Between MULTI and DISCARD Redis checks the rights to a
 # command, and does not execute it.
-COMMANDS = """LPUSH default x|RPUSH default x|RPOP default|BRPOP default 1|LLEN default|EXISTS default|DEL default
+COMMANDS = """LPUSH default x|RPUSH default x|RPOP default|BRPOP default 1|LLEN default|EXISTS default
+LRANGE default 0 1|LREM default 1 x|DEL default
 PEXPIRE default 1|HSET unacked x x|HGET unacked x|HDEL unacked x|SADD _kombu.binding.celery x
 SREM _kombu.binding.celery x|SMEMBERS _kombu.binding.celery|ZADD unacked_index 1 x|ZREM unacked_index x
-ZRANGEBYSCORE unacked_index 0 1|PUBLISH /0.celeryev/worker.heartbeat x|SET unacked_mutex x|GET unacked_mutex|TIME
-UNWATCH|EVALSHA 0000000000000000000000000000000000000000 0""".replace("\n", "|").split("|")
+ZRANGEBYSCORE unacked_index 0 1|ZRANGE unacked_index 0 1 BYSCORE|PUBLISH /0.celeryev/worker.heartbeat x
+SET unacked_mutex x|GET unacked_mutex|TIME|UNWATCH
+EVALSHA 0000000000000000000000000000000000000000 0""".replace("\n", "|").split("|")
 FLOWER_COMMANDS = ["LLEN default"]
 
 DATABASE_QUERY = """SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
@@ -283,7 +293,7 @@ def main() -> None:
                         "choices": ["metadata", "results", "broker", "flower"],
                     },
                     "connections": {"type": "int", "default": 0},
-                    # Filled in by the action plugin.
+                    # Set by the action plugin.
                     "url": {"type": "str", "no_log": True, "default": ""},
                     "ca": {"type": "str", "default": ""},
                 },

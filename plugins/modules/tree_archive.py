@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, archive_tree
-
 DOCUMENTATION = r"""
 ---
 module: tree_archive
 short_description: Pack a directory into an archive
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Packs what the lookup P(airflow_celery.cluster.tree_hash#lookup) takes the fingerprint of, so that archive and
     fingerprint are of the same files.
@@ -47,8 +42,13 @@ RETURN = r"""
 dest:
   description: The archive.
   returned: always
-  type: path
+  type: str
 """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.tree import TreeError, archive_tree
 
 
 def main() -> None:

@@ -3,25 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import ssl
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from datetime import datetime
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
-
 DOCUMENTATION = r"""
 ---
 module: unit
 short_description: Keep a systemd unit running with the files it has now
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Enables and starts a unit, and restarts or reloads it when one of its files is newer than its last start or reload.
   - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before that,
@@ -118,6 +105,19 @@ held:
   type: bool
 """
 
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
+
 PROPERTIES = (
     "ActiveState",
     "FragmentPath",
@@ -153,7 +153,7 @@ def seconds_of(timestamp: str) -> float | None:
 def span_of(text: str) -> float | None:
     """Return the seconds of what systemd prints as a time span, as ``1min 30s``; None for no limit."""
     parts = re.findall(r"([0-9.]+)\s*([a-z]+)", text)
-    if not parts or any(unit not in SPANS for _, unit in parts):
+    if not parts or any(unit not in SPANS for _number, unit in parts):
         return None
     return sum(float(number) * SPANS[unit] for number, unit in parts)
 
@@ -281,7 +281,7 @@ def main() -> None:
     name: str = module.params["name"]
 
     def fail(message: str) -> None:
-        _, journal, _ = module.run_command(["journalctl", "--no-pager", "--lines=1000", f"--unit={name}"])
+        _code, journal, _error = module.run_command(["journalctl", "--no-pager", "--lines=1000", f"--unit={name}"])
         module.fail_json(msg=message, journal=without_health_checks(journal, module.params["health_url"] or "")[-40:])
 
     def systemctl(*arguments: str) -> str:

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: validate_inventory
 short_description: Check the whole inventory before any machine is touched
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Runs on the controller and connects to no host. Run it once, with C(run_once).
   - Always looks at the whole inventory, under C(--limit) too, because what is wrong with one host concerns the others.

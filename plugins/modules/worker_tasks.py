@@ -3,20 +3,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
-
 DOCUMENTATION = r"""
 ---
 module: worker_tasks
 short_description: Say which tasks a worker runs, or wait until it runs none
 version_added: 0.1.0
-author: The airflow-celery-cluster maintainers
+author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Looks at the unit of the host's Celery worker and at the task processes below it, and says whether the worker is
     drained. Changes nothing.
@@ -90,6 +82,14 @@ over:
   type: bool
 """
 
+import json
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
+
 AIRFLOW_RUN = "/usr/local/sbin/airflow-run"
 
 
@@ -122,7 +122,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    _, shown, _ = module.run_command(
+    _code, shown, _error = module.run_command(
         ["systemctl", "show", "--property=LoadState,ActiveState,MainPID", given["unit"]], check_rc=True
     )
     unit = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -130,7 +130,7 @@ def main() -> None:
     found = task_processes(worker, processes())
     tasks = len(found)
     if given["ask"] and not found and active == "active" and os.path.exists(AIRFLOW_RUN):
-        code, out, _ = module.run_command(
+        code, out, _error = module.run_command(
             [AIRFLOW_RUN, "worker", "airflow_celery_cluster.worker_queues", "look", given["worker"], "--timeout=5"]
         )
         if code == 0:

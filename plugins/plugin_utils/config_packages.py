@@ -6,6 +6,7 @@ imports for which setting. scripts/airflow_imports.py derives it from the locked
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -16,8 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+# ansible-core depends on packaging. Only ansible-test imports this file without it.
+with contextlib.suppress(ImportError):
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROVIDER_MODULE = re.compile(r"\bairflow\.providers(?:\.[a-z_][a-z0-9_]*)+")
@@ -78,7 +82,7 @@ def locked() -> frozenset[str]:
         package = packages[name]
         entries = package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
         todo += [(entry["name"], wanted) for entry in entries for wanted in ("", *entry.get("extra", []))]
-    return frozenset(name for name, _ in seen)
+    return frozenset(name for name, _extra in seen)
 
 
 def brought_by(requirement: str) -> set[str]:
@@ -145,7 +149,7 @@ def _remote_logging(config: Mapping[str, Any], available: Iterable[str]) -> Iter
         return
     folder = str(logging.get("remote_base_log_folder", ""))
     for place, module in imports()["remote_logging"].items():
-        section, _, option = place.partition(".")
+        section, _dot, option = place.partition(".")
         host = (config.get(section) or {}).get(option) if option and "/" not in place else None
         if host or folder.startswith(place):
             yield from _provider(

@@ -5,6 +5,7 @@ The lock is made on the controller and the runtime is built on a host: a require
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from hashlib import sha256
@@ -12,8 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import show
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+# ansible-core depends on packaging. Only ansible-test imports this file without it.
+with contextlib.suppress(ImportError):
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 ARCHIVES = (".whl", ".tar.gz", ".zip")
 EXAMPLE = "pip requirements such as apache-airflow-providers-http>=5"

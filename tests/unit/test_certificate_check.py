@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
 from certificate_maker import NOW, Made, make
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from check_repository import texts_of, tracked, unused_findings, version_findings
+from check_repository import texts_of, tracked, unread_findings, unused_findings, version_findings
 
 TEXTS = texts_of(tracked())
 
@@ -52,3 +52,10 @@ def test_a_file_that_nothing_uses() -> None:
     texts["docs/words.md"] = "xyzzy"
     found = unused_findings(texts | dict.fromkeys(UNUSED, "---"))
     assert sorted(found) == [f"{name}: no other file uses it" for name in UNUSED]
+
+
+@pytest.mark.parametrize("file", ["roles/redis/defaults/main.yml", "roles/redis/vars/main.yml"])
+def test_a_variable_that_nothing_reads(file: str) -> None:
+    assert list(unread_findings(TEXTS)) == []
+    found = list(unread_findings(TEXTS | {file: TEXTS[file] + "redis_xyzzy: 1\n"}))
+    assert found == [f"{file}: nothing reads redis_xyzzy"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import WEBSERVER_TEXT, check
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.webserver_check import flaws
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import WEBSERVER_TEXT, check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.webserver_check import flaws
 from test_inventory_check import SPECS, inventory
 
 ROOT = Path(__file__).resolve().parents[2]

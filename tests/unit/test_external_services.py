@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values, service_urls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import (
+from ansible_collections.airflow_celery.cluster.plugins.modules import service_check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     Inventory,
     check,
     machine_plans,
 )
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
 from test_inventory_check import inventory, only
 
 CA = "/ca.pem"
@@ -194,3 +198,35 @@ def test_logins_of_external_services_are_not_rotated() -> None:
     with pytest.raises(rotation.RotationError, match="external service"):
         rotation.begin(text, ["airflow_database_password"], foreign)
     assert "airflow_broker_password" in rotation.begin(text, ["airflow_broker_password"], foreign)
+
+
+# --- Rights in Redis --------------------------------------------------------------------------------------------------
+# Commands of a connection, which need no key, and those that frame the check itself.
+UNCHECKED = frozenset(
+    [
+        "ping",
+        "multi",
+        "exec",
+        "discard",
+        "watch",
+        "subscribe",
+        "unsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "script|load",
+        "script|exists",
+    ]
+)
+
+
+def test_the_preflight_checks_the_rights_that_the_own_broker_gives() -> None:
+    site = yaml.safe_load((Path(__file__).parents[2] / "site.yml").read_text())
+    [users] = [
+        role["vars"]["redis_users"]
+        for play in site
+        for role in play.get("roles", [])
+        if isinstance(role, dict) and "redis_users" in role.get("vars", {})
+    ]
+    given = set(re.findall(r"\+(\S+)", users[0]["rules"]))
+    checked = {command.split()[0].lower() for command in service_check.COMMANDS}
+    assert given - UNCHECKED == checked

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from airflow_celery_cluster.site_config import PROTECTED, site_settings
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.webserver_check import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.webserver_check import (
     ALWAYS_TRUE,
     NEVER_SET,
     OWNED,

@@ -180,7 +180,7 @@ def file_system(path: str, mounts: str) -> str:
     """
     best, kind = "", ""
     for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
+        left, _dash, right = line.partition(" - ")
         point = left.split()[4].encode().decode("unicode_escape")
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         # Of two mounts at one place the later one is seen.

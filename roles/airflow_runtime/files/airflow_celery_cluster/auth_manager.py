@@ -58,8 +58,9 @@ class ClusterAuthManager(FabAuthManager):
 
     def end_session(self, request: Request) -> None:
         """Revoke the tokens of a request, and delete its session from the database."""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        for token in {request.cookies.get(COOKIE_NAME_JWT_TOKEN), bearer if scheme.lower() == "bearer" else None}:
+        scheme, _space, bearer = request.headers.get("authorization", "").partition(" ")
+        tokens = {request.cookies.get(COOKIE_NAME_JWT_TOKEN), bearer if scheme.lower() == "bearer" else None}
+        for token in tokens:
             if token:
                 self.revoke_token(token)
         app = self.flask_app

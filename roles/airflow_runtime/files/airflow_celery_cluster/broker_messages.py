@@ -56,7 +56,7 @@ def task_of(message: Any) -> str | None:
     :param message: what kombu writes into Redis, as JSON.
     """
     try:
-        arguments, *_ = json.loads(base64.b64decode(message["body"]))
+        arguments, *_rest = json.loads(base64.b64decode(message["body"]))
         return str(message["headers"]["id"]) if json.loads(arguments[0])["ti"] else None
     except (ValueError, KeyError, TypeError, IndexError):
         return None
@@ -133,7 +133,7 @@ class Broker:
 
         The executor keeps the rest and tries again with its next heartbeat, until the scheduler queues the tasks anew.
         """
-        if not self._accepts({queue for _, _, queue, _ in workloads if queue}):
+        if not self._accepts({queue for _key, _command, queue, _task in workloads if queue}):
             return []
         results = send(workloads)
         refused = [result for result in results if is_broker_error(result[2])]
@@ -234,7 +234,7 @@ class Broker:
                         removed += int(client.lrem(key, -1, raw))
                     else:
                         suspects.add(mark)
-            if not any(messages for _, messages in entries) and queue not in useful.values():
+            if not any(messages for _key, messages in entries) and queue not in useful.values():
                 client.srem(QUEUES_KEY, queue)
                 self._sent_to.discard(queue)
         self._suspects = suspects

@@ -129,7 +129,9 @@ if sys.argv[1:2] == ["scheduler"]:
     scheduler_wake.install()
 else:
     # A scheduler needs nothing of Celery's worker, which takes memory.
-    from airflow_celery_cluster import message_privacy  # noqa: F401
+    from airflow_celery_cluster import message_privacy
+
+    message_privacy.install()
 
     worker_init.connect(prepare_worker)
     worker_process_init.connect(prepare_tasks)

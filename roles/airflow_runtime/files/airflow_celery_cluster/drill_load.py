@@ -39,7 +39,7 @@ def start(runs: Runs, tasks: int, seconds: int, worker: str, timeout: float) -> 
     if was_paused:
         runs.pause(False)
     everywhere: Counter[str] = Counter()
-    for _ in range(ATTEMPTS):
+    for _attempt in range(ATTEMPTS):
         run_id = runs.trigger({"tasks": tasks, "seconds": seconds})
 
         def running(run_id: str = run_id) -> list[dict[str, Any]] | None:

@@ -64,8 +64,9 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
     return found
 
 
-# All settings, as text.
-for _panel in (Panel.data, Panel.meta):
-    _panel.pop("report", None)
-# Celery makes requests of this class for every task of the worker.
-Task.Request = PrivateRequest
+def install() -> None:
+    """Give the worker the private form of requests, and no command that prints all settings as text."""
+    for panel in (Panel.data, Panel.meta):
+        panel.pop("report", None)
+    # Celery makes requests of this class for every task of the worker.
+    Task.Request = PrivateRequest

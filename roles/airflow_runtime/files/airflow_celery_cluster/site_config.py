@@ -12,7 +12,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 # Key and cookies of the sessions, the database, the protection of forms, and the limit of logins, which HAProxy keeps.
-# plugins/module_utils/webserver_check.py refuses them, and names the remedies.
+# plugins/plugin_utils/webserver_check.py refuses them, and names the remedies.
 PROTECTED = (
     "AUTH_RATE_LIMIT",
     "PERMANENT_SESSION_LIFETIME",

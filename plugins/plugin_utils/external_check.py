@@ -10,7 +10,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import UNSET, Finding, show
 
 if TYPE_CHECKING:
-    from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_check import Host, Inventory
+    from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -138,7 +138,7 @@ def _unverified(inventory: Inventory, host: Host, url: str) -> Iterator[Finding]
         return
     if service.host in LOCAL_NAMES or str(host.get(rules.UNVERIFIED_VARIABLE, False)).lower() == "true":
         return
-    option, values, _ = service_urls.TLS_OPTIONS["rediss" if service.scheme == "redis" else service.scheme]
+    option, values, _authorities = service_urls.TLS_OPTIONS["rediss" if service.scheme == "redis" else service.scheme]
     yield Finding(
         f"host {host.name}",
         url,

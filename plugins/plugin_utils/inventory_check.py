@@ -28,18 +28,10 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
     object_check,
     secret_values,
     tree,
-    webserver_check,
 )
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import certificate_check as tls
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.external_check import (
-    check_external,
-    connections,
-    is_external,
-    services_of,
-)
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -55,8 +47,22 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings im
     show,
 )
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import environment_problem
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, requirements
-from packaging.version import InvalidVersion, Version
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_packages,
+    requirements,
+    webserver_check,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.external_check import (
+    check_external,
+    connections,
+    is_external,
+    services_of,
+)
+
+# ansible-core depends on packaging. Only ansible-test imports this file without it.
+with contextlib.suppress(ImportError):
+    from packaging.version import InvalidVersion, Version
 
 # Not a variable of an inventory: the rendered text of the file that airflow_webserver_config names.
 WEBSERVER_TEXT = "__airflow_webserver_config_text"
@@ -438,7 +444,7 @@ def check_same_everywhere(inventory: Inventory) -> Iterator[Finding]:
         texts = Counter(str(value) for value in values.values())
         if len(texts) < 2:
             continue
-        usual, _ = texts.most_common(1)[0]
+        usual, _count = texts.most_common(1)[0]
         for host_name, value in values.items():
             if str(value) != usual:
                 yield Finding(
@@ -698,7 +704,9 @@ def check_service_authorities(inventory: Inventory) -> Iterator[Finding]:
                 continue
             data, problem = read_file(inventory, host, external.ca_file)
             if data is not None:
-                _, problem = authorities_of(data, text_of(host, external.ca_file), inventory.now, external.ca_file)
+                _authorities, problem = authorities_of(
+                    data, text_of(host, external.ca_file), inventory.now, external.ca_file
+                )
             if problem:
                 yield Finding(f"host {host.name}", external.ca_file, *problem)
 
@@ -929,12 +937,12 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
         if "haproxy" in host.groups and text_of(host, PUBLIC_FILE):
             brought.append(PUBLIC_FILE)
         for variable in brought:
-            data, _ = read_file(inventory, host, variable)
-            trusted, _ = read_file(inventory, host, CA_FILE) if variable == HOST_FILE else (None, None)
+            data, _problem = read_file(inventory, host, variable)
+            trusted, _problem = read_file(inventory, host, CA_FILE) if variable == HOST_FILE else (None, None)
             try:
                 chain = tls.load_certificates(data or b"")
                 if trusted:
-                    chain, _ = tls.find_chain(chain, tls.load_certificates(trusted), inventory.now)
+                    chain, _problem = tls.find_chain(chain, tls.load_certificates(trusted), inventory.now)
                     found += [
                         f"host {host.name}: {variable} = {text_of(host, variable)}: {lack}, which Python 3.13 on "
                         "Debian 13 does not accept"

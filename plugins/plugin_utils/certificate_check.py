@@ -5,17 +5,20 @@ The answers are those that OpenSSL gives the services' clients; tests/unit/test_
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+# ansible-core depends on cryptography. Only ansible-test imports this file without it.
+with contextlib.suppress(ImportError):
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Unusable(Exception):
@@ -64,7 +67,8 @@ def load_certificates(data: bytes) -> list[x509.Certificate]:
     try:
         for certificate in found:
             # Read only when they are asked for, and then no place for an error.
-            _ = certificate.extensions, certificate.public_key()
+            certificate.public_key()
+            _extensions = certificate.extensions
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise Unusable(f"a certificate that cannot be read ({error})") from error
     return found
@@ -268,7 +272,7 @@ def server_flaws(
         remedy = "get a new certificate" if wrong.startswith("expired") else "look at the controller's clock, or wait"
         flaws.append(Flaw(wrong, f"a certificate that is valid now, {day(now)}", f"{remedy}, then run this again"))
     elif authorities is not None:
-        _, problem = find_chain(certificates, authorities, now)
+        _chain, problem = find_chain(certificates, authorities, now)
         if problem:
             flaws.append(
                 Flaw(

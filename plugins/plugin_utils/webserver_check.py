@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from packaging.requirements import InvalidRequirement, Requirement
+# ansible-core depends on packaging. Only ansible-test imports this file without it.
+with contextlib.suppress(ImportError):
+    from packaging.requirements import InvalidRequirement, Requirement
+
 
 # What the deployment sets itself, and where a site changes it. A name that ends with _ is a prefix.
 # airflow_celery_cluster.site_config leaves out the same names.
