@@ -19,7 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # Pages that a program writes.
 WRITTEN = {"faults.md", "failover-comparison.md", "variables.md", "test-all.md"}
-TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+# Without links to directories.
+TRACKED = [
+    name
+    for name in subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    if (ROOT / name).is_file()
+]
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE))
 PLAYBOOKS = {path.stem: path.read_text() for path in ROOT.glob("playbooks/*.yml")}

@@ -137,7 +137,7 @@ def sandbox_probe():
         import mmap
         from pathlib import Path
 
-        for folder in (Path.home(), Path(os.environ["XDG_CACHE_HOME"]), Path.cwd()):
+        for folder in (*(Path(os.environ[name]) for name in ("HOME", "AIRFLOW_HOME", "XDG_CACHE_HOME")), Path.cwd()):
             (folder / "probe").write_text("x")
             (folder / "probe").unlink()
         mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()

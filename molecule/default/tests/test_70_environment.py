@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -121,10 +122,13 @@ def test_each_process_has_its_variables(
     for process, wanted in WANTED.items():
         group = "airflow_worker" if process == "worker" else "airflow_scheduler"
         host = connect(cluster.first(group))
-        pid = host.check_output(f"systemctl show --property=MainPID --value airflow-{process}")
-        found = dict(
-            line.split("=", 1) for line in host.file(f"/proc/{pid}/environ").content_string.split("\0") if line
+        # The title of a process overwrites what the kernel shows of its environment.
+        [file] = re.findall(
+            r"/etc/airflow/secrets/\S+-environment\.env",
+            host.check_output(f"systemctl show --property=EnvironmentFiles airflow-{process}"),
         )
+        shown = host.check_output(f"env -i sh -c 'set -a; . {file}; exec /usr/bin/env'")
+        found = dict(line.split("=", 1) for line in shown.splitlines())
         # The worker itself has none of those that are for its tasks.
         alone = {name for name in wanted if name in FOR_TASKS_ALONE or name.startswith("CELERY")}
         assert found.keys() & alone == set(), process

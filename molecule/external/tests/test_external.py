@@ -47,7 +47,7 @@ def test_nothing_of_the_own_services_is_on_the_hosts(cluster: Cluster, machines:
             name,
             """dpkg-query -Wf '${Package}\\n' | grep -xE 'postgresql-[0-9]+|redis-server|pgbackrest' || true
             ls -d /etc/pgbackrest.conf /etc/airflow/tls/postgres* /etc/airflow/tls/redis* 2>/dev/null || true
-            ls /etc/systemd/system | grep -E 'postgres|redis|airflow-backup' || true
+            find /etc/systemd/system -name 'airflow*' | grep -E 'postgres|redis|airflow-backup' || true
             ss -Hltn 'sport = :5432 or sport = :5433 or sport = :6379'
             nft list table inet airflow_firewall | grep -E 'dport.*(5432|5433|6379)' || true""",
         )
@@ -145,7 +145,8 @@ def test_a_redis_with_users_needs_the_rights_of_the_docs(machines: Machines, pla
     try:
         playbooks.run(PREFLIGHT, "-e", json.dumps(urls)).must_succeed()
         redis(machines, "ACL", "SETUSER", "airflow", "-brpop", "-publish")
-        redis(machines, "ACL", "SETUSER", "flower", "-llen")
+        # The right to LLEN is one for reading keys alone, so a selector.
+        redis(machines, "ACL", "SETUSER", "flower", "clearselectors")
         done = playbooks.run(PREFLIGHT, "-e", json.dumps(urls)).must_fail("without the right to BRPOP")
         assert "PUBLISH" in done.text
         assert "airflow_flower_broker_url" in done.text
