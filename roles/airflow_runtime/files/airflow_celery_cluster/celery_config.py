@@ -11,7 +11,8 @@ With the failover tuning, by Celery's signals:
 
 - the worker's processes, which hold the broker's password, show their memory to no other process, a task for one;
 - each running task holds a lease (see ``fence``);
-- a task begins when the Execution API answers, and spends no try on one that does not;
+- the end of a task is noticed at once, and a process of the pool keeps its connection (see ``supervision``);
+- a task begins when the Execution API answers, and spends no try on one that does not (see ``execution_api``);
 - a task dies with its supervisor;
 - a worker that is stopped hands over what does not end in time, shortly before systemd kills it.
 """
@@ -27,7 +28,16 @@ from airflow.configuration import conf
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_shutting_down
 
-from airflow_celery_cluster import broker_messages, connections, execution_api, fence, memory, task_process
+from airflow_celery_cluster import (
+    broker_messages,
+    connections,
+    execution_api,
+    fence,
+    memory,
+    scheduler_wake,
+    supervision,
+    task_process,
+)
 
 CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
@@ -68,26 +78,35 @@ def install_fence(**_: Any) -> None:
     try:
         _fence = fence.Fence(conf.getfloat("failover", "terminate_after"), conf.getfloat("failover", "kill_after"))
         _fence.install()
+        repeat_start()
+        supervision.install()
     except Exception as error:
         raise SystemExit(f"a worker without its fence must not take tasks: {error}") from error
+
+
+def repeat_start() -> None:
+    """Outside of the fence, because a lease counts from the request that succeeded."""
+    from airflow.sdk.api.client import TaskInstanceOperations
+
+    operations: Any = TaskInstanceOperations
+    operations.start = execution_api.repeating(
+        operations.start,
+        conf.get("core", "execution_api_server_url"),
+        max(conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN, 0.0),
+        conf.get("api", "ssl_ca_file", fallback=None),
+    )
 
 
 def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
     fence.bind_tasks_to_supervisor()
+    supervision.keep_connection()
 
 
 def tell_fence(args: tuple[Any, ...], **_: Any) -> None:
     """In the process of the pool that is about to run a task."""
     if _fence is not None and args:
         _fence.expect(args[0])
-
-
-def wait_for_execution_api(**_: Any) -> None:
-    """In the process of the pool that is about to run a task."""
-    seconds = conf.getfloat("scheduler", "task_queued_timeout") - QUEUE_MARGIN
-    ca_file = conf.get("api", "ssl_ca_file", fallback=None)
-    execution_api.wait(conf.get("core", "execution_api_server_url"), max(seconds, 0.0), ca_file)
 
 
 def release_lease(**_: Any) -> None:
@@ -107,6 +126,7 @@ def hand_over_in_time(how: str, **_: Any) -> None:
 
 if sys.argv[1:2] == ["scheduler"]:
     broker_messages.install()
+    scheduler_wake.install()
 else:
     # A scheduler needs nothing of Celery's worker, which takes memory.
     from airflow_celery_cluster import message_privacy
@@ -123,6 +143,5 @@ if conf.has_option("failover", "terminate_after"):
     worker_init.connect(install_fence)
     worker_process_init.connect(bind_tasks)
     task_prerun.connect(tell_fence)
-    task_prerun.connect(wait_for_execution_api)
     task_postrun.connect(release_lease)
     worker_shutting_down.connect(hand_over_in_time)

@@ -57,6 +57,21 @@ def schema_step() -> Step:
     return Step("schema", is_done, lambda: airflow_cli("db", "migrate"))
 
 
+def notifications_step() -> Step:
+    """The metadata database notifies the schedulers (see ``scheduler_wake``)."""
+    from airflow import settings
+
+    from airflow_celery_cluster.scheduler_wake import METADATA_STATEMENTS, TRIGGER
+
+    def do() -> None:
+        with settings.get_engine().begin() as connection:
+            for statement in METADATA_STATEMENTS:
+                connection.exec_driver_sql(statement)
+
+    triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = :name"
+    return Step("notifications", lambda: _scalar(triggers, name=TRIGGER) == len(METADATA_STATEMENTS) - 1, do)
+
+
 def permissions_step(marker: Path, release: str) -> Step:
     """FAB's roles and permissions are those of this release.
 
@@ -137,17 +152,26 @@ def results_step() -> Step:
     In the cluster's own results database role ``airflow_database`` has created them, as the owner (``results_schema``).
     """
     from celery.backends.database.session import ResultModelBase
-    from sqlalchemy import create_engine, inspect
+    from sqlalchemy import create_engine
+
+    from airflow_celery_cluster.scheduler_wake import RESULTS_STATEMENTS, TRIGGER
 
     engine = create_engine(os.environ["AIRFLOW__CELERY__RESULT_BACKEND"].removeprefix("db+"))
     # The models register themselves on import.
     import celery.backends.database.models  # noqa: F401
 
-    return Step(
-        "results",
-        lambda: set(ResultModelBase.metadata.tables) <= set(inspect(engine).get_table_names()),
-        lambda: ResultModelBase.metadata.create_all(engine),
-    )
+    def is_done() -> bool:
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT relname FROM pg_class UNION SELECT tgname FROM pg_trigger")
+            return {*ResultModelBase.metadata.tables, TRIGGER} <= set(found.scalars())
+
+    def do() -> None:
+        with engine.begin() as connection:
+            ResultModelBase.metadata.create_all(connection)
+            for statement in RESULTS_STATEMENTS:
+                connection.exec_driver_sql(statement)
+
+    return Step("results", is_done, do)
 
 
 def main() -> None:
@@ -168,6 +192,7 @@ def main() -> None:
     if not arguments.only_pool:
         makers += [
             schema_step,
+            notifications_step,
             lambda: permissions_step(arguments.marker, arguments.release),
             lambda: admin_step(arguments.admin_user, arguments.admin_email),
             results_step,

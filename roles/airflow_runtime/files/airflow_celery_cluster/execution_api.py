@@ -1,17 +1,20 @@
-"""Wait for the Execution API before a task begins.
+"""Wait for the Execution API when nobody answers the request that begins a task.
 
-A task's first request tells the API server that it runs. When nobody answers, Airflow 3.3 gives up within seconds and
-the try is spent; three more go the same way while the API servers of a rebooted control node are still starting. A
-task that has not begun can wait instead: for the scheduler it is still queued, and nothing is lost.
+The first request of a task tells the API server that the task runs. When nobody answers, Airflow 3.3 gives up within
+seconds and the try is spent. Three more tries go the same way while the API servers of a rebooted control node start.
+A task that has not begun can wait instead: for the scheduler the task is still queued, and nothing is lost.
 """
 
 from __future__ import annotations
 
+import functools
 import http.client
 import logging
 import ssl
 import time
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +39,12 @@ def wait(url: str, seconds: float, ca_file: str | None = None) -> bool:
     """Wait until the Execution API serves requests; return whether it does.
 
     :param url: ``[core] execution_api_server_url``.
-    :param seconds: longest time to wait. After it the task begins all the same, and its try may be spent.
+    :param seconds: longest time to wait.
     :param ca_file: PEM file with the authorities that may sign its certificate (default: those of the system).
     """
     if answers(url, ca_file):
         return True
-    log.warning("%s does not answer: the task waits for it, %.0f s at most", url, seconds)
+    log.warning("%s does not answer: the task waits, %.0f s at most", url, seconds)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(PAUSE)  # the pace of asking; the answer decides, not the clock
@@ -49,3 +52,37 @@ def wait(url: str, seconds: float, ca_file: str | None = None) -> bool:
             return True
     log.error("%s did not answer within %.0f s", url, seconds)
     return False
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Return whether an error of the client of the Execution API means that no Execution API served the request."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.RequestError)
+
+
+def repeating(start: Callable[..., Any], url: str, seconds: float, ca_file: str | None = None) -> Callable[..., Any]:
+    """Wrap the request that begins a task: the request is repeated while no Execution API serves it.
+
+    The Execution API takes a repeated request of the same process for the same one.
+
+    :param start: the request.
+    :param url: as for ``wait``.
+    :param seconds: time after which the error of the request is raised, and the try is spent.
+    :param ca_file: as for ``wait``.
+    """
+
+    @functools.wraps(start)
+    def begin(*args: Any, **kwargs: Any) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return start(*args, **kwargs)
+            except Exception as error:
+                left = deadline - time.monotonic()
+                if left <= 0 or not is_unanswered(error) or not wait(url, left, ca_file):
+                    raise
+
+    return begin

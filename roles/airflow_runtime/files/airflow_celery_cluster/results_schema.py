@@ -1,16 +1,19 @@
 """Print the tables of Celery's result backend, and the statements that create what is missing of them.
 
-A worker's login to the results database may create nothing, so the deployment executes the statements as the owner of
-the database. Prints one JSON object: ``{"tables": ["celery_taskmeta"], "statements": ["CREATE TABLE ..."]}``.
+The trigger that wakes the schedulers is part of the tables (see ``scheduler_wake``). A worker's login to the results
+database may create nothing, so the deployment executes the statements as the owner of the database. Prints one JSON
+object: ``{"tables": ["celery_taskmeta", "notify_airflow_scheduler"], "statements": ["CREATE TABLE ..."]}``.
 """
 
 from __future__ import annotations
 
 import json
 
+from airflow_celery_cluster.scheduler_wake import RESULTS_STATEMENTS, TRIGGER
+
 
 def results_schema() -> dict[str, list[str]]:
-    """Return the names of the tables, and the statements, in the dialect of PostgreSQL."""
+    """Return the names of the tables and triggers, and the statements, in the dialect of PostgreSQL."""
     # The models register themselves on import.
     import celery.backends.database.models  # noqa: F401
     from celery.backends.database.session import ResultModelBase
@@ -30,8 +33,8 @@ def results_schema() -> dict[str, list[str]]:
         elements += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
     dialect = postgresql.dialect()
     return {
-        "tables": [table.name for table in tables],
-        "statements": [str(element.compile(dialect=dialect)).strip() for element in elements],
+        "tables": [*(table.name for table in tables), TRIGGER],
+        "statements": [*(str(element.compile(dialect=dialect)).strip() for element in elements), *RESULTS_STATEMENTS],
     }
 
 
