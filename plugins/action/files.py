@@ -41,7 +41,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{host}: files: {type(files).__name__}; expected: a list")
         entries: list[dict[str, Any]] = []
         contents: list[bytes] = []
-        for number, file in enumerate(files, 1):
+        # A list in the list, such as one that a variable computes, counts as its elements.
+        flat = [file for part in files for file in (part if isinstance(part, list) else [part])]
+        for number, file in enumerate(flat, 1):
             self._check(host, number, file)
             if not boolean(file.get("when", True)):
                 continue

@@ -19,7 +19,9 @@ description:
     one. The modification time changes with the content only.
 options:
   files:
-    description: Files and directories, in the order in which they are ensured.
+    description:
+      - Files and directories, in the order in which they are ensured.
+      - An element that is a list counts as its elements.
     type: list
     elements: dict
     required: true
