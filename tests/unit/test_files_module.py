@@ -194,17 +194,21 @@ def test_no_secret_is_printed(ensure: Ensure, tmp_path: Path) -> None:
         assert run.status == 0, run.output
         assert "changed=1" in run.output and f"{tmp_path}/host/template" in run.output
         assert SECRET not in run.output
+        # Packed is not encrypted.
+        assert "contents: VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in run.output.replace('"', "")
     assert (tmp_path / "host/template").read_text() == f"password={SECRET}\n"
     assert (tmp_path / "host/content").read_text() == SECRET
 
 
 def test_an_error_quotes_no_secret(ensure: Ensure, tmp_path: Path) -> None:
-    (tmp_path / "roles/inner/templates/wrong.j2").write_text("{{ secret | from_json }}\n")
+    (tmp_path / "roles/inner/templates/wrong.j2").write_text("{{ {}[secret] }}\n")
     hidden = ensure([{"dest": "file", "template": "wrong.j2", "secret": True}], "-vvvvv")
     assert hidden.status != 0 and SECRET not in hidden.output
     assert f"{tmp_path}/host/file: wrong.j2" in " ".join(hidden.output.split())
     shown = ensure([{"dest": "file", "template": "wrong.j2"}])
     assert f"here: {tmp_path}/host/file: wrong.j2: " in shown.result["msg"]
+    # What would have been quoted.
+    assert SECRET in shown.result["msg"]
     rejected = ensure(
         [{"dest": "file", "content": SECRET, "secret": True, "validate": "sh -c 'cat \"$0\"; exit 3' %s"}], "-vvvvv"
     )
