@@ -27,6 +27,7 @@ def described(task: str, result: dict[str, Any]) -> str:
     """Return a task's name, with the paths that its result names."""
     parts = [part for part in result.get("results", [result]) if isinstance(part, dict) and part.get("changed")]
     paths = [str(part[key]) for part in parts for key in ("dest", "path") if part.get(key)]
+    paths += [str(path) for part in parts for path in part.get("changed_files") or []]
     return f"{task} ({', '.join(dict.fromkeys(paths))})" if paths else task
 
 

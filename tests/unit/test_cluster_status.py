@@ -110,6 +110,8 @@ def test_drift_names_task_and_paths_and_no_content() -> None:
     assert described("Configure Redis", result) == "Configure Redis (/etc/redis/redis.conf)"
     loop = {"changed": True, "results": [{"changed": False, "path": "/a"}, {"changed": True, "path": "/b"}]}
     assert described("Make", loop) == "Make (/b)"
+    several = {"changed": True, "changed_files": ["/a", "/b"], "diff": [{"after": "requirepass hunter2"}]}
+    assert described("Ensure", several) == "Ensure (/a, /b)"
     assert described("Write the secrets", {"changed": True, "censored": "hidden"}) == "Write the secrets"
 
 

@@ -41,9 +41,9 @@ def written() -> set[str]:
 
 def test_each_unit_that_a_role_writes_belongs_to_a_part() -> None:
     found = written() - EVERYWHERE
-    assert {"airflow-scheduler.service", "airflow-worker-watchdog.service", "airflow-backup-x.timer"} <= found
-    # process.yml writes them under the name of the process; a timer's name is its job's; the steps have no unit.
-    generic = {"airflow-x.service", "airflow-x-clean.service", "airflow-x-clean.timer", "airflow-database.service"}
+    assert {"airflow-scheduler.service", "airflow-worker-watchdog.service", "airflow-backup-full.timer"} <= found
+    # process.yml writes them under the name of the process; the steps have no unit.
+    generic = {"airflow-x.service", "airflow-database.service"}
     instances = {"airflow-api-server.service", "airflow-execution-api.service"}
     names = {name.replace(".service", "@1.service") if name in instances else name for name in found - generic}
     assert {name for name in names if parts.part_of(name) is None} == set()

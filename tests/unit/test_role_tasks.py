@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -92,14 +93,31 @@ def written_by(path: Path, task: Mapping[str, Any]) -> str:
     return text + (source.read_text() if source.is_file() else "")
 
 
+def files_of(path: Path, task: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield what a task with the module `files` writes into each file, as a template, and whether it is a secret."""
+    for file in (task.get("airflow_celery.cluster.files") or {}).get("files", []):
+        if isinstance(file, str):
+            # Computed by the task; what it writes is in a template of its own.
+            text = names = yaml.safe_dump(task.get("vars"))
+            for source in re.findall(r"[\w.-]+\.j2", names):
+                text += (path.parent.parent / "templates" / source).read_text()
+            yield text, bool(re.search("'secret'+: true", names))
+            continue
+        source = path.parent.parent / "templates" / str(file.get("template"))
+        text = yaml.safe_dump({key: file[key] for key in ("content", "vars") if key in file})
+        yield text + (source.read_text() if source.is_file() else ""), file.get("secret") is True
+
+
 def test_no_diff_shows_a_value_that_a_user_supplies() -> None:
     computed = variables()
     shown: list[str] = []
     hidden: list[str] = []
     for path, task in ALL_TASKS:
-        if found := sorted(names_in(written_by(path, task), computed) & FREE_FORM):
-            quiet = task.get("diff") is False or task.get("no_log") is True
-            (hidden if quiet else shown).append(f"{path.relative_to(ROOT)}: {task['name']} shows {', '.join(found)}")
+        for text, secret in [(written_by(path, task), False), *files_of(path, task)]:
+            if found := sorted(names_in(text, computed) & FREE_FORM):
+                quiet = task.get("diff") is False or task.get("no_log") is True or secret
+                line = f"{path.relative_to(ROOT)}: {task['name']} shows {', '.join(found)}"
+                (hidden if quiet else shown).append(line)
     assert not shown, "\n".join(shown)
     # The search finds the tasks for which it was written.
     assert {line.split(": ")[0] for line in hidden} >= {
@@ -108,6 +126,39 @@ def test_no_diff_shows_a_value_that_a_user_supplies() -> None:
         "roles/backup/tasks/present.yml",
         "roles/postgres/tasks/main.yml",
     }
+
+
+SECRETS = re.compile(r"password|passphrase|secret|fernet|token|credentials|broker_url")
+
+
+def test_files_with_secrets_are_marked_and_are_no_arguments_of_a_task() -> None:
+    """A callback plugin may write down the arguments of a task."""
+    found = [(path, text, secret) for path, task in ALL_TASKS for text, secret in files_of(path, task)]
+    hidden = {str(path.relative_to(ROOT)) for path, _text, secret in found if secret}
+    assert hidden >= {
+        f"roles/{name}.yml" for name in ("airflow/tasks/process", "redis/tasks/main", "backup/tasks/present")
+    }
+    for path, text, secret in found:
+        assert not (secret and "content:" in text), path
+        # Without the names of files, which are no secrets.
+        read = re.sub(r"\w+_file\b", "", "\n".join(re.findall(r"{{(.*?)}}", text)))
+        assert secret or not SECRETS.search(read), f"{path}: {read}"
+
+
+def test_files_that_follow_each_other_are_one_task() -> None:
+    """A module run costs a quarter of a second of CPU on each host, and another one for each element of a loop."""
+
+    def writes(task: Mapping[str, Any]) -> bool:
+        arguments = module_of(task, ("copy", "file", "template")) or {}
+        # Not the controller's files. A link is none that the module `files` makes.
+        return bool(arguments) and arguments.get("state", "file") in ("directory", "file") and "delegate_to" not in task
+
+    lists = {path: yaml.safe_load(path.read_text()) for path in sorted(ROLES.glob("*/tasks/*.yml"))}
+    pairs = [(path, before, task) for path, tasks in lists.items() for before, task in itertools.pairwise(tasks)]
+    assert len(pairs) > 100
+    assert [f"{path}: {task['name']}" for path, before, task in pairs if writes(before) and writes(task)] == []
+    loops = [(path, task) for path, tasks in lists.items() for task in tasks if writes(task) and "loop" in task]
+    assert [f"{path}: {task['name']}" for path, task in loops] == []
 
 
 def test_no_environment_of_a_task_holds_a_value_that_a_user_supplies() -> None:
