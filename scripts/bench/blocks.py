@@ -18,6 +18,7 @@ from faults.machines import Machines
 from bench.cpu import CpuMeter
 from bench.ours import Ours
 from bench.progress import step, tell
+from bench.results import Results
 from bench.shapes import BY_NAME, SHAPES, run_shape
 from bench.site import Site
 from bench.stock import API_PORT, Stock
@@ -103,8 +104,8 @@ def heartbeats(side: Side, machines: Machines, control: str) -> dict[str, Any]:
         return {"per_second": len(times) / HEARTBEAT_SECONDS, "connections": CONNECTIONS}
 
 
-def run_blocks(site: Site, parts: Collection[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """Measure the parts ``tasks``, ``idle`` and ``heartbeats``; return the raw figures of each."""
+def run_blocks(site: Site, parts: Collection[str], rounds: int, results: Results) -> None:
+    """Measure the parts ``tasks``, ``idle`` and ``heartbeats``; the raw figures are recorded after each block."""
     cluster = site.cluster()
     machines = Machines(cluster)
     control = cluster.first("control_plane")
@@ -123,10 +124,13 @@ def run_blocks(site: Site, parts: Collection[str], rounds: int) -> dict[str, dic
                 side.start()
                 block(side, cluster, machines, cpu, parts if turn == 0 else {"tasks"}, found)
                 side.stop()
+                for part in parts:
+                    results.record(part, found[part])
     finally:
-        stock.remove()
-        ours.start()
-    return found
+        try:
+            stock.remove()
+        finally:
+            ours.start()
 
 
 def block(

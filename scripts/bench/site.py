@@ -140,6 +140,10 @@ class Site:
         self.write_hosts(workers)
         self.make_machines()
 
+    def locks(self) -> list[Path]:
+        """Return the locks of the runtime that were resolved for this inventory."""
+        return list(self.inventory.glob("runtime-lock-*.txt"))
+
     def cluster(self) -> Cluster:
         """Return the cluster as the inventory describes it."""
         return Cluster.read(self.inventory)

@@ -125,18 +125,14 @@ class Stock:
         )
 
     def _write(self, host: str, path: str, text: str) -> None:
-        self._machines.told(
-            host, text, "sh", "-euc", f'umask 027; cat >"$1"; chown {USER}:{USER} "$1"', "write", path
-        )
+        self._machines.told(host, text, "sh", "-euc", f'umask 027; cat >"$1"; chown {USER}:{USER} "$1"', "write", path)
 
     def set_up(self) -> None:
         """Make directory, DAGs, database and login; PostgreSQL is told to let the login in without TLS."""
         with step("stock Airflow: set up"):
             self.remove()
             for host in self._hosts:
-                self._machines.run(
-                    host, "install", "-d", "-o", USER, "-g", USER, "-m", "0750", HOME, f"{HOME}/dags"
-                )
+                self._machines.run(host, "install", "-d", "-o", USER, "-g", USER, "-m", "0750", HOME, f"{HOME}/dags")
                 for file in sorted(self._dags.glob("*.py")):
                     self._write(host, f"{HOME}/dags/{file.name}", file.read_text())
             self._sql(

@@ -63,9 +63,7 @@ def many(number: int) -> None:
 
     @dag(dag_id=f"bench_many_{number:02}", **SETTINGS)
     def small() -> None:
-        first, left, right, last = (
-            nothing.override(task_id=name)() for name in ("first", "left", "right", "last")
-        )
+        first, left, right, last = (nothing.override(task_id=name)() for name in ("first", "left", "right", "last"))
         first.set_downstream([left, right])
         last.set_upstream([left, right])
 

@@ -1,0 +1,436 @@
+"""What the benchmark computes: readings, rates, inventory, table and page. No machine needed."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import configparser
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_client import AirflowClient, DagRun
+from bench import __main__ as command
+from bench import blocks, cpu, deploy, ours, report, results, shapes, site, stock
+from cluster_inventory import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run(begin: float, end: float, state: str = "success") -> DagRun:
+    """Return a DAG run between two moments."""
+    return DagRun("run", state, None, BEGAN + timedelta(seconds=begin), BEGAN + timedelta(seconds=end))
+
+
+def measured(tasks: int, seconds: float, control: float = 1.0, workers: float = 2.0) -> dict[str, Any]:
+    """Return a measurement as the file of the results has it."""
+    return {"tasks": tasks, "seconds": seconds, "cpu": {"control": control, "workers": workers}}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("usage_usec 2500000\nuser_usec 1500000\nsystem_usec 1000000\n", 2.5),
+        ("130986492443\n", 130.986492443),
+    ],
+)
+def test_cpu_time_of_both_versions_of_control_groups(text: str, seconds: float) -> None:
+    assert cpu.parse(text) == pytest.approx(seconds)
+
+
+def test_a_machine_without_cpu_time_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="no CPU time"):
+        cpu.parse("nr_periods 0\nnr_throttled 0\n")
+
+
+def test_cpu_of_parts_and_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = {"control1": 10.0, "worker1": 1.0, "worker2": 2.0}
+    now = [100.0]
+
+    class Machines:
+        """Machines that use one second of CPU in ten on each core."""
+
+        def shell(self, name: str, script: str) -> str:
+            assert script == cpu.READ
+            return f"usage_usec {int((used[name] + now[0] / 10) * 1e6)}\n"
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(cpu.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cpu.time, "sleep", sleep)
+    meter = cpu.CpuMeter(Machines(), {"control": ["control1"], "workers": ["worker1", "worker2"]})  # type: ignore[arg-type]
+    assert meter.read() == (100.0, {"control": pytest.approx(20), "workers": pytest.approx(23)})
+    assert meter.rate(60) == {"control": pytest.approx(0.1), "workers": pytest.approx(0.2)}
+
+
+def test_idle_use_is_subtracted_and_never_more_than_there_was() -> None:
+    before, after = {"control": 10.0, "workers": 5.0}, {"control": 20.0, "workers": 5.5}
+    idle = {"control": 0.2, "workers": 0.1}
+    assert shapes.net_cpu(before, after, idle, 10) == {"control": 8.0, "workers": 0.0}
+
+
+def test_many_runs_last_from_the_first_start_to_the_last_end() -> None:
+    assert shapes.duration([run(1, 4), run(0, 3), run(2, 9)]) == 9
+
+
+@pytest.mark.parametrize("runs", [[], [run(0, 1), run(0, 2, "failed")], [DagRun("run", "success", None, None, None)]])
+def test_runs_that_did_not_succeed_give_no_figure(runs: list[DagRun]) -> None:
+    with pytest.raises(RuntimeError, match="did not succeed"):
+        shapes.duration(runs)
+
+
+class Api:
+    """An Airflow that knows 50 DAGs and finishes all runs once they are unpaused."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, Any, dict[str, Any]]] = []
+        self.paused = False
+        self.polls = 0
+
+    def call(self, method: str, path: str, body: object = None, **query: Any) -> Any:
+        """Answer as the REST API does."""
+        self.calls.append((method, path, body, query))
+        if (method, path) == ("GET", "/dags"):
+            return {"dags": [{"dag_id": f"bench_many_{number:02}"} for number in range(50)]}
+        if method == "PATCH":
+            self.paused = body == {"is_paused": True}
+            return {}
+        if path == "/dags/~/dagRuns":
+            self.polls += 1
+            return {"total_entries": 50 if self.paused or self.polls == 1 else 0}
+        assert path.endswith("/dagRuns/manual__2026%2B1/taskInstances")
+        return {"total_entries": 4}
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run."""
+        assert self.paused
+        return "manual__2026+1"
+
+    def run(self, dag_id: str, run_id: str) -> DagRun:
+        """Return a run."""
+        return run(int(dag_id[-2:]) / 10, 10)
+
+
+def test_a_shape_begins_when_it_is_unpaused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_client.time.sleep", lambda seconds: None)
+    api = Api()
+    readings = iter([(0.0, {"control": 1.0}), (10.0, {"control": 7.0})])
+    seen = []
+
+    def read() -> tuple[float, dict[str, float]]:
+        seen.append(api.paused)
+        return next(readings)
+
+    found, runs = shapes.run_shape(api, shapes.BY_NAME["many"], read, {"control": 0.1})  # type: ignore[arg-type]
+    assert found == shapes.Measured(200, 10.0, {"control": 5.0})
+    assert len(runs) == 50
+    assert seen == [True, False]
+    assert [query["state"] for _, path, _, query in api.calls if path == "/dags/~/dagRuns"] == [
+        ["queued", "running"]
+    ] * 2
+
+
+def test_a_list_in_a_query_is_a_repeated_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def http(method: str, url: str, **rest: object) -> tuple[int, str]:
+        asked.append(url)
+        return 201, json.dumps({"access_token": "t"})
+
+    monkeypatch.setattr("airflow_client.http", http)
+    AirflowClient("https://host", "user", "password").call("GET", "/dags", state=["queued", "running"], limit=1)
+    assert asked[-1] == "https://host/api/v2/dags?state=queued&state=running&limit=1"
+
+
+def test_the_dag_file_has_the_shapes() -> None:
+    tree = ast.parse((site.DAGS / "bench_shapes.py").read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    numbers = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for shape in shapes.SHAPES:
+        assert shape.prefix in texts or f"{shape.prefix}_" in texts
+    assert numbers["DAGS"] == shapes.BY_NAME["many"].dags
+    assert shapes.BY_NAME["chain"].title.startswith(f"{numbers['CHAIN']} ")
+    assert shapes.BY_NAME["deferred"].title.startswith(f"{numbers['DEFERRED']} ")
+    assert shapes.BY_NAME["xcom"].title.startswith(f"{numbers['PAIRS'] * 2} ")
+
+
+def test_units_without_the_firewall() -> None:
+    listed = (
+        "airflow-api-server@1.service loaded active running Airflow API server\n"
+        "airflow-firewall.service     loaded active exited  Firewall of the Airflow cluster\n"
+        "postgresql@17-results.service loaded active running PostgreSQL\n\n"
+    )
+    assert ours.units_to_stop(listed) == ["airflow-api-server@1.service", "postgresql@17-results.service"]
+
+
+def test_stock_airflow_has_its_own_defaults() -> None:
+    keys = {"fernet": "a%b=", "jwt": "j", "session": "s"}
+    parser = configparser.RawConfigParser()
+    parser.read_string(stock.config("control1", 5432, "word", keys, 16))
+    assert parser["celery"]["worker_concurrency"] == "16"
+    assert parser["celery"]["result_backend"] == f"db+{parser['database']['sql_alchemy_conn']}"
+    assert parser["core"]["fernet_key"] == "a%b="
+    assert {section: sorted(parser[section]) for section in ("core", "api")} == {
+        "core": [
+            *("dags_folder", "execution_api_server_url", "executor", "fernet_key"),
+            *("load_examples", "simple_auth_manager_all_admins"),
+        ],
+        "api": ["port", "secret_key"],
+    }
+
+
+def test_everything_of_stock_airflow_is_a_unit_of_its_prefix() -> None:
+    words = stock.unit_command("scheduler", "airflow", "python", "-m", "airflow", "scheduler")
+    assert "--unit=acc-bench-scheduler" in words
+    assert "--wait" not in words
+    assert words[-4:] == ["python", "-m", "airflow", "scheduler"]
+    assert "--wait" in stock.unit_command("migrate", "airflow", "true", wait=True)
+
+
+class Host:
+    """Machines that remember what they were told, and know where PostgreSQL has its rules."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[str, ...]] = []
+        self.texts: list[str] = []
+
+    def run(self, name: str, *command: str, check: bool = True) -> str:
+        """Remember a command."""
+        self.commands.append((name, *command))
+        return ""
+
+    def shell(self, name: str, script: str) -> str:
+        """Remember a script."""
+        self.commands.append((name, script))
+        return ""
+
+    def told(self, name: str, text: str, *command: str) -> str:
+        """Remember a text."""
+        self.texts.append(text)
+        return "/etc/postgresql/17/main/pg_hba.conf\n" if "SHOW hba_file" in text else ""
+
+
+def cluster() -> Cluster:
+    """Return a cluster of one control node and two workers."""
+    groups = {"control_plane": ["control1"], "airflow_worker": ["worker1", "worker2"], "all": []}
+    variables = {
+        name: {"ansible_host": f"192.0.2.{number}", "postgres_port": 5432, "airflow_worker_concurrency": 4}
+        for number, name in enumerate(("control1", "worker1", "worker2"), 1)
+    }
+    return Cluster((), groups, variables)
+
+
+def test_stock_airflow_is_removed_as_it_was_set_up(tmp_path: Path) -> None:
+    (tmp_path / "bench_shapes.py").write_text("# a DAG\n")
+    host = Host()
+    one = stock.Stock(cluster(), host, tmp_path)  # type: ignore[arg-type]
+    one.set_up()
+    sql = "".join(host.texts)
+    assert "CREATE ROLE acc_bench" in sql
+    assert "CREATE DATABASE acc_bench" in sql
+    assert [text for text in host.texts if text == "# a DAG\n"] == ["# a DAG\n"] * 3
+    [rule] = [words[1] for words in host.commands if words[1].startswith("echo")]
+    assert rule.endswith("scram-sha-256' >>/etc/postgresql/17/main/pg_hba.conf")
+    host.commands.clear()
+    host.texts.clear()
+    one.remove()
+    sql = "".join(host.texts)
+    assert "DROP DATABASE IF EXISTS acc_bench" in sql
+    assert "DROP ROLE IF EXISTS acc_bench" in sql
+    for name in ("control1", "worker1", "worker2"):
+        assert (name, "systemctl", "stop", "acc-bench-*.service") in host.commands
+        assert (name, "rm", "-rf", "/var/lib/acc-bench") in host.commands
+    assert ("control1", "sed", "-i", "/ acc_bench acc_bench /d", "/etc/postgresql/17/main/pg_hba.conf") in host.commands
+
+
+def test_the_sides_have_equal_slots_and_stock_also_its_own(tmp_path: Path) -> None:
+    one = cluster()
+    variables = {name: {**values, "airflow_jwt_secret": "j"} for name, values in one.variables.items()}
+    one = Cluster((), one.groups, variables)
+    host = Host()
+    other = stock.Stock(one, host, tmp_path)  # type: ignore[arg-type]
+    sides = blocks.make_sides(one, ours.Ours(one, host), other)  # type: ignore[arg-type]
+    assert [(side.name, side.slots, side.full) for side in sides] == [
+        ("ours", 8, True),
+        ("stock8", 8, True),
+        ("stock32", 32, False),
+    ]
+    variables["worker1"]["airflow_worker_concurrency"] = 16
+    with pytest.raises(RuntimeError, match="airflow_worker_concurrency is 16"):
+        blocks.make_sides(one, ours.Ours(one, host), other)  # type: ignore[arg-type]
+
+
+def test_the_inventory_has_every_group() -> None:
+    hosts = site.inventory(51)["all"]
+    assert isinstance(hosts, dict)
+    assert len(hosts["hosts"]) == 52
+    addresses = [one["ansible_host"] for one in hosts["hosts"].values()]
+    assert len(set(addresses)) == 52
+    assert set(hosts["children"]["airflow"]["children"]) >= {"airflow_worker", "flower", "airflow_scheduler"}
+
+
+def test_the_settings_are_those_of_the_demo_with_names_of_its_own(tmp_path: Path) -> None:
+    one = site.Site(tmp_path)
+    one.prepare(2)
+    text = (tmp_path / "inventory/group_vars/all/main.yml").read_text()
+    assert "local_machines_prefix: acc-bench" in text
+    assert "10.77.0.0/24" not in text
+    assert {path.name for path in (tmp_path / "dags").iterdir()} == {"bench_shapes.py", "cluster_check_dag.py"}
+
+
+def test_tasks_of_a_run_are_counted_by_its_recap() -> None:
+    output = (
+        "TASK [x] ****\nok: [control1]\n\nPLAY RECAP *****\n"
+        "control1                   : ok=216  changed=3    unreachable=0    failed=0    skipped=51\n"
+        "worker1                    : ok=56   changed=0    unreachable=0    failed=0    skipped=20\n"
+    )
+    assert site.recap(output) == {"control1": 216, "worker1": 56}
+
+
+def test_deployments_are_measured_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = site.Site(tmp_path)
+    one.prepare(2)
+    (one.inventory / "runtime-lock-1.txt").write_text("")
+    played = []
+
+    def play(playbook: str, *arguments: str) -> site.Play:
+        played.append(" ".join((playbook, *arguments)))
+        return site.Play(10.0, {"control1": 1, arguments[-1] if arguments else "worker1": 1})
+
+    monkeypatch.setattr(one, "play", play)
+    assert deploy.deploy_twice(one)["fresh"] == 10
+    assert played[-2:] == ["site.yml", "site.yml"]
+    assert one.locks() == []
+    added = deploy.add_workers(one)
+    assert added["50"] == {"seconds": 10.0, "hosts": ["control1", "worker51"]}
+    assert played[-1] == "site.yml --limit worker51"
+    (one.inventory / "runtime-lock-2.txt").write_text("")
+    assert deploy.place(one) == {"3": {"ours": 10.0, "pip": 10.0}, "8": {"ours": 10.0, "pip": 10.0}}
+    for word in deploy.PLACE, *played:
+        assert (ROOT / word.split()[0]).is_file()
+
+
+def sides() -> dict[str, Any]:
+    """Return the figures of tasks for two sides."""
+    return {
+        "ours": {
+            "slots": 8,
+            "idle": [],
+            "shapes": {
+                "quick": [measured(200, 20), measured(200, 40), measured(200, 25, 10, 20)],
+                "chain": [measured(20, 4)],
+            },
+        },
+        "stock8": {
+            "slots": 8,
+            "idle": [],
+            "shapes": {"quick": [measured(200, 50, 20, 20)], "chain": [measured(20, 20)]},
+        },
+        "stock32": {"slots": 32, "idle": [], "shapes": {"quick": [measured(200, 25)]}},
+    }
+
+
+def test_ratios_are_of_medians() -> None:
+    rows = [str(row) for row in report.task_rows(sides())]
+    assert rows[:3] == [
+        "| 200 mapped no-op tasks, 8 slots against 8 | 8 tasks/s | 4 tasks/s | 2.00 | ≥ 2 (met) |",
+        "| 20 dependent no-op tasks, time per task, 8 slots against 8 | 0.2 s | 1 s | 0.20 | ≤ 0.3 (met) |",
+        "| 200 mapped no-op tasks, 8 slots against 32 | 8 tasks/s | 8 tasks/s | 1.00 | ≥ 1.3 (missed) |",
+    ]
+    assert rows[3].startswith("| CPU per task of 200 mapped no-op tasks, control node | 5 ms | 100 ms | 0.05 |")
+    assert len(rows) == 5
+
+
+def test_a_run_that_ended_early_gives_the_rows_that_it_has() -> None:
+    figures = sides()
+    del figures["stock32"]
+    assert len(list(report.task_rows(figures))) == 4
+    del figures["stock8"]
+    assert list(report.task_rows(figures)) == []
+    assert list(report.task_rows({})) == list(report.idle_rows({})) == list(report.deploy_rows({})) == []
+
+
+def test_the_other_figures() -> None:
+    idle = {"ours": {"control": 0.2}, "stock8": {"control": 0.1}}
+    assert [str(row) for row in report.idle_rows(idle)] == [
+        "| idle cluster, control node | 20 % of a core | 10 % of a core | 2.00 | not more than before |"
+    ]
+    beats = {"ours": {"per_second": 600.0}, "stock8": {"per_second": 200.0}}
+    assert [str(row) for row in report.heartbeat_rows(beats)] == [
+        "| heartbeats of one Execution API process | 600 /s | 200 /s | 3.00 | ours ≥ 500 (met) |"
+    ]
+    deployments = {
+        "fresh": 151.0,
+        "second": 29.0,
+        "tasks": {"worker1": 56, "control1": 216},
+        "added": {
+            "2": {"seconds": 50.0, "hosts": ["worker3"]},
+            "50": {"seconds": 54.0, "hosts": ["worker3", "worker51"]},
+        },
+        "placed": {"3": {"ours": 30.0, "pip": 100.0}},
+    }
+    assert [str(row) for row in report.deploy_rows(deployments)] == [
+        "| fresh `site.yml`, 1 + 2 hosts | 151 s | - | - | ours ≤ 150 (missed) |",
+        "| `site.yml` again, nothing to change, 1 + 2 hosts | 29 s | - | - | ours ≤ 30 (met) |",
+        "| tasks of that run | 216 on control1, 56 on worker1 | - | - | - |",
+        "| one worker added to 2 | 50 s, 0 other workers touched | - | - | - |",
+        "| one worker added to 50 | 54 s, 1 other workers touched | - | - | - |",
+        "| the same, to 50 / to 2 | - | - | 1.08 | ≥ 0.9, ≤ 1.1 (met) |",
+        "| Airflow placed on 3 hosts, against `pip install` on each | 30 s | 100 s | 0.30 | ≤ 0.4 (met) |",
+    ]
+
+
+def test_the_page_gets_the_table_and_keeps_the_rest(tmp_path: Path) -> None:
+    one = results.Results(tmp_path / "artifacts/bench.json")
+    one.record("tasks", sides())
+    one.record("idle", {"ours": {"control": 0.2}, "stock8": {"control": 0.1}})
+    again = results.Results(tmp_path / "artifacts/bench.json")
+    assert again.parts == one.parts
+    before = report.PAGE.read_text()
+    page = report.with_figures(before, again.parts)
+    assert page.partition(report.BEGIN)[0] == before.partition(report.BEGIN)[0]
+    assert "| 200 mapped no-op tasks, 8 slots against 8 |" in page
+    assert "| idle cluster, control node |" in page
+    assert page.count("Measured on ") == 1
+    assert report.with_figures(page, again.parts) == page
+
+
+def test_a_page_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="were found"):
+        report.with_figures("# Performance\n", {})
+
+
+def test_parts_are_chosen_by_name() -> None:
+    assert command.chosen_parts("heartbeats,tasks") == ["tasks", "heartbeats"]
+    with pytest.raises(argparse.ArgumentTypeError, match="taks"):
+        command.chosen_parts("taks")
+    assert set(report.ROWS) == set(command.PARTS)
+
+
+def test_machines_are_removed_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = []
+    monkeypatch.setattr("sys.argv", ["bench", "--only", "tasks"])
+    monkeypatch.setattr(command, "WORK", tmp_path / "work")
+    monkeypatch.setattr(command, "LOG", tmp_path / "log")
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command, "Results", lambda: results.Results(tmp_path / "bench.json"))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(command, "measure", fail)
+    monkeypatch.setattr(site.Site, "remove_machines", lambda self: removed.append(True))
+    with pytest.raises(RuntimeError, match="broken"):
+        command.main()
+    assert removed == [True]
+    assert not (tmp_path / "work").exists()
