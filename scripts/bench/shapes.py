@@ -86,9 +86,12 @@ def dag_ids(client: AirflowClient, shape: Shape, seconds: float = 300) -> list[s
 
 def pause(client: AirflowClient, shape: Shape, paused: bool) -> None:
     """Pause or unpause all DAGs of a shape at once."""
-    client.call(
-        "PATCH", "/dags", {"is_paused": paused}, dag_id_prefix_pattern=shape.prefix, update_mask="is_paused", limit=100
+    # Not dag_id_prefix_pattern: without dag_id_pattern, Airflow 3.3.2 looks for DAGs named None as well.
+    page = client.call(
+        "PATCH", "/dags", {"is_paused": paused}, dag_id_pattern=shape.prefix, update_mask="is_paused", limit=100
     )
+    if page["total_entries"] != shape.dags:
+        raise RuntimeError(f"{page['total_entries']} DAGs {shape.prefix}* were changed instead of {shape.dags}")
 
 
 def unfinished(client: AirflowClient, shape: Shape) -> int:
@@ -105,6 +108,14 @@ def task_count(client: AirflowClient, dag: str, run: str) -> int:
     return int(page["total_entries"])
 
 
+def finish(client: AirflowClient, shape: Shape) -> None:
+    """Unpause a shape, and wait until none of its DAG runs is left."""
+    pause(client, shape, False)
+    wait_for(
+        lambda: unfinished(client, shape) == 0, what=f"all runs of {shape.name} over", seconds=PATIENCE, interval=1
+    )
+
+
 def run_shape(
     client: AirflowClient, shape: Shape, cpu: Callable[[], tuple[float, Cpu]], idle: Cpu, **conf: object
 ) -> tuple[Measured, dict[str, str]]:
@@ -114,13 +125,12 @@ def run_shape(
     :return: the measurement, and the id of the run of each DAG.
     """
     dags = dag_ids(client, shape)
+    if unfinished(client, shape):  # left over from a run that was interrupted
+        finish(client, shape)
     pause(client, shape, True)
     runs = {dag: client.trigger(dag, conf) for dag in dags}
     begun, before = cpu()
-    pause(client, shape, False)
-    wait_for(
-        lambda: unfinished(client, shape) == 0, what=f"all runs of {shape.name} over", seconds=PATIENCE, interval=1
-    )
+    finish(client, shape)
     ended, after = cpu()
     seconds = duration([client.run(dag, run) for dag, run in runs.items()])
     tasks = sum(task_count(client, dag, run) for dag, run in runs.items())

@@ -1,4 +1,4 @@
-"""What the benchmark computes: readings, rates, inventory, table and page. No machine needed."""
+"""What the benchmark does, without machines: readings, shapes, stock Airflow, turns, inventory, deployments."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 def run(begin: float, end: float, state: str = "success") -> DagRun:
     """Return a DAG run between two moments."""
     return DagRun("run", state, None, BEGAN + timedelta(seconds=begin), BEGAN + timedelta(seconds=end))
-
-
-def measured(tasks: int, seconds: float, control: float = 1.0, workers: float = 2.0) -> dict[str, Any]:
-    """Return a measurement as the file of the results has it."""
-    return {"tasks": tasks, "seconds": seconds, "cpu": {"control": control, "workers": workers}}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +79,16 @@ def test_runs_that_did_not_succeed_give_no_figure(runs: list[DagRun]) -> None:
 
 
 class Api:
-    """An Airflow that knows 50 DAGs and finishes all runs once they are unpaused."""
+    """An Airflow that knows 50 DAGs. Unpaused, it has finished all runs at the second look.
 
-    def __init__(self) -> None:
+    :param left: DAG runs of an earlier time that are not over.
+    """
+
+    def __init__(self, left: int = 0) -> None:
         self.calls: list[tuple[str, str, Any, dict[str, Any]]] = []
-        self.paused = False
-        self.polls = 0
+        self.paused = True
+        self.unfinished = left
+        self.looks = 0
 
     def call(self, method: str, path: str, body: object = None, **query: Any) -> Any:
         """Answer as the REST API does."""
@@ -98,16 +97,19 @@ class Api:
             return {"dags": [{"dag_id": f"bench_many_{number:02}"} for number in range(50)]}
         if method == "PATCH":
             self.paused = body == {"is_paused": True}
-            return {}
+            return {"total_entries": 50}
         if path == "/dags/~/dagRuns":
-            self.polls += 1
-            return {"total_entries": 50 if self.paused or self.polls == 1 else 0}
+            self.looks += 0 if self.paused else 1
+            if self.looks == 2:
+                self.unfinished, self.looks = 0, 0
+            return {"total_entries": self.unfinished}
         assert path.endswith("/dagRuns/manual__2026%2B1/taskInstances")
         return {"total_entries": 4}
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run."""
         assert self.paused
+        self.unfinished += 1
         return "manual__2026+1"
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
@@ -115,9 +117,10 @@ class Api:
         return run(int(dag_id[-2:]) / 10, 10)
 
 
-def test_a_shape_begins_when_it_is_unpaused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_shape_begins_when_it_is_unpaused(left: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_client.time.sleep", lambda seconds: None)
-    api = Api()
+    api = Api(left)
     readings = iter([(0.0, {"control": 1.0}), (10.0, {"control": 7.0})])
     seen = []
 
@@ -129,9 +132,13 @@ def test_a_shape_begins_when_it_is_unpaused(monkeypatch: pytest.MonkeyPatch) -> 
     assert found == shapes.Measured(200, 10.0, {"control": 5.0})
     assert len(runs) == 50
     assert seen == [True, False]
-    assert [query["state"] for _, path, _, query in api.calls if path == "/dags/~/dagRuns"] == [
-        ["queued", "running"]
-    ] * 2
+    states = [query["state"] for _, path, _, query in api.calls if path == "/dags/~/dagRuns"]
+    assert states == [["queued", "running"]] * (5 if left else 3)
+
+
+def test_a_pause_that_meets_other_dags_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="50 DAGs bench_quick"):
+        shapes.pause(Api(), shapes.BY_NAME["quick"], True)  # type: ignore[arg-type]
 
 
 def test_a_list_in_a_query_is_a_repeated_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +277,102 @@ def test_the_sides_have_equal_slots_and_stock_also_its_own(tmp_path: Path) -> No
         blocks.make_sides(one, ours.Ours(one, host), other)  # type: ignore[arg-type]
 
 
+class Place:
+    """A site whose cluster is there."""
+
+    dags = Path("dags")
+
+    def cluster(self) -> Cluster:
+        """Return the cluster."""
+        return cluster()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_blocks_take_turns_and_the_cluster_runs_again(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def note(text: str) -> Any:
+        return lambda *_: events.append(text)
+
+    def one(name: str, full: bool) -> blocks.Side:
+        return blocks.Side(name, 8, full, note(f"{name}+"), note(f"{name}-"), lambda: None, ("", 0, False), "")  # type: ignore[arg-type, return-value]
+
+    def block(side: blocks.Side, _: object, machines: object, meter: object, parts: Any, found: Any) -> None:
+        events.append(f"{side.name}: {','.join(sorted(parts))}")
+        if fails and side.name == "stock8":
+            raise RuntimeError("broken")
+        for part in parts:
+            found[part][side.name] = {}
+
+    monkeypatch.setattr(blocks, "Machines", lambda one: Host())
+    monkeypatch.setattr(
+        blocks, "make_sides", lambda *_: [one("ours", True), one("stock8", True), one("stock32", False)]
+    )
+    monkeypatch.setattr(blocks, "block", block)
+    for name in ("set_up", "remove"):
+        monkeypatch.setattr(stock.Stock, name, note(name))
+    for name in ("start", "stop"):
+        monkeypatch.setattr(ours.Ours, name, note(name))
+    kept = results.Results(tmp_path / "bench.json")
+    if fails:
+        with pytest.raises(RuntimeError, match="broken"):
+            blocks.run_blocks(Place(), ["tasks", "idle"], 2, kept)  # type: ignore[arg-type]
+        assert events[-3:] == ["stock8: idle,tasks", "remove", "start"]
+        assert kept.parts["tasks"]["figures"] == {"ours": {}}
+        return
+    blocks.run_blocks(Place(), ["tasks", "idle"], 2, kept)  # type: ignore[arg-type]
+    first = ["ours+", "ours: idle,tasks", "ours-", "stock8+", "stock8: idle,tasks", "stock8-"]
+    assert events[:8] == ["set_up", "stop", *first]
+    assert "stock32: idle,tasks" in events
+    assert events[-5:] == ["stock32+", "stock32: tasks", "stock32-", "remove", "start"]
+    events.clear()
+    blocks.run_blocks(Place(), ["idle"], 2, kept)  # type: ignore[arg-type]
+    assert events == [
+        "set_up",
+        "stop",
+        "ours+",
+        "ours: idle",
+        "ours-",
+        "stock8+",
+        "stock8: idle",
+        "stock8-",
+        "remove",
+        "start",
+    ]
+
+
+def test_units_that_were_stopped_are_started() -> None:
+    class Listing(Host):
+        """Machines with one unit each."""
+
+        def run(self, name: str, *command: str, check: bool = True) -> str:
+            super().run(name, *command)
+            return f"airflow-{name}.service loaded active running x\n" if "list-units" in command else ""
+
+    class Healthy:
+        """A client of a cluster that is well."""
+
+        def health(self) -> dict[str, str]:
+            """Return what the API says."""
+            return {"scheduler": "healthy"}
+
+    host = Listing()
+    one = ours.Ours(cluster(), host)  # type: ignore[arg-type]
+    one.client = Healthy  # type: ignore[assignment, method-assign]
+    one.stop()
+    one.start()
+    done = [words for words in host.commands if words[2] in ("stop", "start")]
+    assert done == [
+        *((name, "systemctl", "stop", f"airflow-{name}.service") for name in ("worker1", "worker2", "control1")),
+        *((name, "systemctl", "start", f"airflow-{name}.service") for name in ("control1", "worker2", "worker1")),
+    ]
+    host.commands.clear()
+    one.start()
+    assert host.commands == []
+
+
 def test_the_inventory_has_every_group() -> None:
     hosts = site.inventory(51)["all"]
     assert isinstance(hosts, dict)
@@ -318,96 +421,6 @@ def test_deployments_are_measured_in_their_order(tmp_path: Path, monkeypatch: py
     assert deploy.place(one) == {"3": {"ours": 10.0, "pip": 10.0}, "8": {"ours": 10.0, "pip": 10.0}}
     for word in deploy.PLACE, *played:
         assert (ROOT / word.split()[0]).is_file()
-
-
-def sides() -> dict[str, Any]:
-    """Return the figures of tasks for two sides."""
-    return {
-        "ours": {
-            "slots": 8,
-            "idle": [],
-            "shapes": {
-                "quick": [measured(200, 20), measured(200, 40), measured(200, 25, 10, 20)],
-                "chain": [measured(20, 4)],
-            },
-        },
-        "stock8": {
-            "slots": 8,
-            "idle": [],
-            "shapes": {"quick": [measured(200, 50, 20, 20)], "chain": [measured(20, 20)]},
-        },
-        "stock32": {"slots": 32, "idle": [], "shapes": {"quick": [measured(200, 25)]}},
-    }
-
-
-def test_ratios_are_of_medians() -> None:
-    rows = [str(row) for row in report.task_rows(sides())]
-    assert rows[:3] == [
-        "| 200 mapped no-op tasks, 8 slots against 8 | 8 tasks/s | 4 tasks/s | 2.00 | ≥ 2 (met) |",
-        "| 20 dependent no-op tasks, time per task, 8 slots against 8 | 0.2 s | 1 s | 0.20 | ≤ 0.3 (met) |",
-        "| 200 mapped no-op tasks, 8 slots against 32 | 8 tasks/s | 8 tasks/s | 1.00 | ≥ 1.3 (missed) |",
-    ]
-    assert rows[3].startswith("| CPU per task of 200 mapped no-op tasks, control node | 5 ms | 100 ms | 0.05 |")
-    assert len(rows) == 5
-
-
-def test_a_run_that_ended_early_gives_the_rows_that_it_has() -> None:
-    figures = sides()
-    del figures["stock32"]
-    assert len(list(report.task_rows(figures))) == 4
-    del figures["stock8"]
-    assert list(report.task_rows(figures)) == []
-    assert list(report.task_rows({})) == list(report.idle_rows({})) == list(report.deploy_rows({})) == []
-
-
-def test_the_other_figures() -> None:
-    idle = {"ours": {"control": 0.2}, "stock8": {"control": 0.1}}
-    assert [str(row) for row in report.idle_rows(idle)] == [
-        "| idle cluster, control node | 20 % of a core | 10 % of a core | 2.00 | not more than before |"
-    ]
-    beats = {"ours": {"per_second": 600.0}, "stock8": {"per_second": 200.0}}
-    assert [str(row) for row in report.heartbeat_rows(beats)] == [
-        "| heartbeats of one Execution API process | 600 /s | 200 /s | 3.00 | ours ≥ 500 (met) |"
-    ]
-    deployments = {
-        "fresh": 151.0,
-        "second": 29.0,
-        "tasks": {"worker1": 56, "control1": 216},
-        "added": {
-            "2": {"seconds": 50.0, "hosts": ["worker3"]},
-            "50": {"seconds": 54.0, "hosts": ["worker3", "worker51"]},
-        },
-        "placed": {"3": {"ours": 30.0, "pip": 100.0}},
-    }
-    assert [str(row) for row in report.deploy_rows(deployments)] == [
-        "| fresh `site.yml`, 1 + 2 hosts | 151 s | - | - | ours ≤ 150 (missed) |",
-        "| `site.yml` again, nothing to change, 1 + 2 hosts | 29 s | - | - | ours ≤ 30 (met) |",
-        "| tasks of that run | 216 on control1, 56 on worker1 | - | - | - |",
-        "| one worker added to 2 | 50 s, 0 other workers touched | - | - | - |",
-        "| one worker added to 50 | 54 s, 1 other workers touched | - | - | - |",
-        "| the same, to 50 / to 2 | - | - | 1.08 | ≥ 0.9, ≤ 1.1 (met) |",
-        "| Airflow placed on 3 hosts, against `pip install` on each | 30 s | 100 s | 0.30 | ≤ 0.4 (met) |",
-    ]
-
-
-def test_the_page_gets_the_table_and_keeps_the_rest(tmp_path: Path) -> None:
-    one = results.Results(tmp_path / "artifacts/bench.json")
-    one.record("tasks", sides())
-    one.record("idle", {"ours": {"control": 0.2}, "stock8": {"control": 0.1}})
-    again = results.Results(tmp_path / "artifacts/bench.json")
-    assert again.parts == one.parts
-    before = report.PAGE.read_text()
-    page = report.with_figures(before, again.parts)
-    assert page.partition(report.BEGIN)[0] == before.partition(report.BEGIN)[0]
-    assert "| 200 mapped no-op tasks, 8 slots against 8 |" in page
-    assert "| idle cluster, control node |" in page
-    assert page.count("Measured on ") == 1
-    assert report.with_figures(page, again.parts) == page
-
-
-def test_a_page_without_the_marks_is_refused() -> None:
-    with pytest.raises(ValueError, match="were found"):
-        report.with_figures("# Performance\n", {})
 
 
 def test_parts_are_chosen_by_name() -> None:
