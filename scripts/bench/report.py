@@ -63,12 +63,12 @@ def compared(
 
 def median_rate(runs: Sequence[Mapping[str, Any]]) -> float:
     """Return the median of the tasks per second of some runs."""
-    return statistics.median(run["tasks"] / run["seconds"] for run in runs)
+    return float(statistics.median(run["tasks"] / run["seconds"] for run in runs))
 
 
 def median_cpu(runs: Sequence[Mapping[str, Any]], part: str) -> float:
     """Return the median of the CPU seconds for each task of some runs."""
-    return statistics.median(run["cpu"][part] / run["tasks"] for run in runs)
+    return float(statistics.median(run["cpu"][part] / run["tasks"] for run in runs))
 
 
 def opponents(figures: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import heartbeat_benchmark
 import pytest
 from airflow_client import AirflowClient, DagRun
 from bench import __main__ as command
@@ -275,6 +276,27 @@ def test_the_sides_have_equal_slots_and_stock_also_its_own(tmp_path: Path) -> No
     variables["worker1"]["airflow_worker_concurrency"] = 16
     with pytest.raises(RuntimeError, match="airflow_worker_concurrency is 16"):
         blocks.make_sides(one, ours.Ours(one, host), other)  # type: ignore[arg-type]
+
+
+def test_heartbeats_are_sent_with_a_token_that_stands_in_no_command_line() -> None:
+    class Listening(Host):
+        """A machine on which two heartbeats were answered."""
+
+        def told(self, name: str, text: str, *command: str) -> str:
+            self.commands.append((name, *command))
+            self.texts.append(text)
+            return "[0.1, 0.2]"
+
+    host = Listening()
+    task = {"id": "0-1", "hostname": "worker1", "pid": 7}
+    endpoint = ("127.0.0.1", 8091, False)
+    times = heartbeat_benchmark.measure(host, "control1", endpoint, "key", task, connections=8, seconds=20)  # type: ignore[arg-type]
+    assert times == [0.1, 0.2]
+    address, port, tls, path, body, headers, connections, seconds = json.loads(host.texts[0])
+    assert (address, port, tls, connections, seconds) == ("127.0.0.1", 8091, False, 8, 20)
+    assert path == "/execution/task-instances/0-1/heartbeat"
+    assert json.loads(body) == {"hostname": "worker1", "pid": 7}
+    assert headers["Authorization"].removeprefix("Bearer ") not in " ".join(host.commands[0])
 
 
 class Place:
