@@ -11,7 +11,7 @@ FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/invent
 PREFIXED = (trap '' INT TERM; exec sed --unbuffered 's/^/$(patsubst test-%,%,$@)  /')
 SCENARIOS := default security operations scale backup failover
 
-.PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare benchmark docs lock
+.PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare bench docs lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -84,8 +84,8 @@ compare: setup ## Lose a worker with our settings and with Airflow's own, and wr
 	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
 	$(BIN)/molecule destroy --scenario-name failover
 
-benchmark: setup ## Measure how long deployments take, on machines of its own
-	$(BIN)/python scripts/benchmark.py
+bench: setup ## Measure the cluster against stock Airflow, and write docs/performance.md (hours; ONLY=deploy,tasks,idle,heartbeats KEEP=yes)
+	cd scripts && ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
 	$(BIN)/python scripts/document_variables.py

@@ -166,10 +166,13 @@ class AirflowClient:
         return str(json.loads(text)["access_token"])
 
     def call(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """Send a request to ``/api/v2<path>`` and return the decoded answer."""
+        """Send a request to ``/api/v2<path>`` and return the decoded answer.
+
+        A list in the query becomes a repeated parameter.
+        """
         url = f"{self.url}/api/v2{path}"
         if query:
-            url += "?" + urllib.parse.urlencode(query)
+            url += "?" + urllib.parse.urlencode(query, doseq=True)
         for fresh in (self._token is None, True):
             if fresh:
                 self._token = self.token()

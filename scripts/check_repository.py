@@ -18,7 +18,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 # Files that Ansible, git or a person finds by their names.
 FOUND_BY_NAME = re.compile(
-    r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml|(?:scripts/faults/__(?:init|main)__\.py)"
+    r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml|(?:scripts/(?:bench|faults)/__(?:init|main)__\.py)"
 )
 # Directories of which each file must have a user, and how another file names a file of them.
 USES = {
@@ -28,6 +28,11 @@ USES = {
         r"from \. import .*\b{stem}\b",
         r"from \.{stem} import",
         r"from faults import .*\b{stem}\b",
+    ),
+    r"scripts/bench/(?P<name>[^/]+)": (
+        r"bench\.{stem}\b",
+        r"from bench import .*\b{stem}\b",
+        r"scripts/bench/{name}\b",
     ),
     r"roles/(?P<role>[^/]+)/tasks/(?P<name>[^/]+)": (r"\b{name}\b", r"tasks_from: {stem}\b"),
     r"roles/(?P<role>[^/]+)/templates/(?P<name>[^/]+)": (r"\b{name}\b",),

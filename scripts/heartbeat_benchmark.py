@@ -18,8 +18,9 @@ import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from airflow_client import wait_for
+from airflow_client import AirflowClient, wait_for
 from cluster_inventory import PROJECT, Cluster
 from faults.machines import Machines
 
@@ -72,6 +73,42 @@ def token(secret: str, task: str) -> str:
     return (signed + b"." + part(hmac.digest(secret.encode(), signed, hashlib.sha512))).decode()
 
 
+def start_task(client: AirflowClient, seconds: float) -> dict[str, Any]:
+    """Start a task that runs for some time; return it as soon as it runs."""
+    client.wait_for_dag(DAG, seconds=60)
+    client.pause(DAG, False)
+    run = client.trigger(DAG, {"tasks": 1, "seconds": seconds})
+
+    def running() -> dict[str, Any] | None:
+        path = f"/dags/{DAG}/dagRuns/{quote(run)}/taskInstances"
+        tasks = client.call("GET", path, task_id="record_host", state="running")["task_instances"]
+        return next((task for task in tasks if task["task_id"] == "record_host" and task["pid"]), None)
+
+    return wait_for(running, what="one running task", seconds=60)
+
+
+def measure(
+    machines: Machines,
+    host: str,
+    endpoint: tuple[str, int, bool],
+    secret: str,
+    task: dict[str, Any],
+    *,
+    connections: int,
+    seconds: float,
+) -> list[float]:
+    """Send heartbeats of a running task from a machine; return how long each one took, in seconds.
+
+    :param endpoint: host, port and whether there is TLS.
+    :param secret: what the cluster signs tokens of tasks with.
+    """
+    headers = {"Authorization": f"Bearer {token(secret, task['id'])}", "Content-Type": "application/json"}
+    path = f"/execution/task-instances/{task['id']}/heartbeat"
+    body = json.dumps({"hostname": task["hostname"], "pid": task["pid"]})
+    wanted = json.dumps([*endpoint, path, body, headers, connections, seconds])
+    return list(json.loads(machines.told(host, wanted, "python3", "-c", PROGRAM)))
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -83,30 +120,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="time to measure (default 20)")
     arguments = parser.parse_args()
     cluster = Cluster.read(arguments.inventory)
-    client = cluster.client()
-    client.wait_for_dag(DAG, seconds=60)
-    client.pause(DAG, False)
-    run = client.trigger(DAG, {"tasks": 1, "seconds": arguments.seconds + 10})
-
-    def running() -> dict[str, Any] | None:
-        path = f"/dags/{DAG}/dagRuns/{run}/taskInstances"
-        tasks = client.call("GET", path, task_id="record_host", state="running")["task_instances"]
-        return next((task for task in tasks if task["task_id"] == "record_host" and task["pid"]), None)
-
-    task = wait_for(running, what="one running task", seconds=60)
-    headers = {
-        "Authorization": f"Bearer {token(cluster.password('airflow_jwt_secret'), task['id'])}",
-        "Content-Type": "application/json",
-    }
+    task = start_task(cluster.client(), arguments.seconds + 10)
     haproxy = cluster.first("haproxy")
     port = int(cluster.variables[haproxy]["haproxy_execution_api_port"])
     address = cluster.variables[haproxy]["airflow_address"] or cluster.address(haproxy)
-    where = ("127.0.0.1", FIRST_PORT, False) if arguments.direct else (address, port, True)
-    path = f"/execution/task-instances/{task['id']}/heartbeat"
-    body = json.dumps({"hostname": task["hostname"], "pid": task["pid"]})
-    wanted = json.dumps([*where, path, body, headers, arguments.connections, arguments.seconds])
-    host = cluster.first("airflow_api_server") if arguments.direct else cluster.workers[0]
-    times = json.loads(Machines(cluster).told(host, wanted, "python3", "-c", PROGRAM))
+    times = measure(
+        Machines(cluster),
+        cluster.first("airflow_api_server") if arguments.direct else cluster.workers[0],
+        ("127.0.0.1", FIRST_PORT, False) if arguments.direct else (address, port, True),
+        cluster.password("airflow_jwt_secret"),
+        task,
+        connections=arguments.connections,
+        seconds=arguments.seconds,
+    )
     slow = statistics.quantiles(times, n=20)[-1]
     print(
         f"{len(times) / arguments.seconds:.0f} heartbeats per second over {arguments.connections} connections; "
