@@ -79,6 +79,7 @@ MODULES: Mapping[str, frozenset[str]] = {
     "airflow_celery_cluster/celery_config.py": frozenset({"worker"}),
     "airflow_celery_cluster/database_tls.py": WITH_DATABASE,
     "airflow_celery_cluster/flower_app.py": frozenset({"flower"}),
+    "airflow_celery_cluster/scheduler_wake.py": SCHEDULER,
     # Run with the settings of the scheduler.
     "airflow_celery_cluster/status.py": SCHEDULER,
     "airflow_celery_cluster/task_tokens.py": SCHEDULER,
@@ -362,6 +363,7 @@ IMPORTED_BY = {
     "auth_manager": {"api-server"},  # [core] auth_manager; the read is part of the start of the API server
     "celery_config": {"worker"},  # [celery] celery_config_options; a scheduler reads none of these options
     "database_tls": {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "database"},
+    "scheduler_wake": {"scheduler"},  # by celery_config, in a scheduler only
     "retries": {"dag-processor", "scheduler", "triggerer", "worker"},  # a policy, loaded with a DAG file
 }
 
