@@ -121,6 +121,8 @@ def examples(play: Callable[..., Recap], client: AirflowClient) -> Iterator[dict
                 found[dag_id] = f"{run.state}, not failed: {states}"
         elif run.state != "success" or states:
             found[dag_id] = f"{run.state}: {states}"
+    # After all runs: an example may start a DAG whose own run is over.
+    for dag_id in runs:
         client.pause(dag_id, True)
     yield found
     play().must_succeed()
