@@ -61,6 +61,8 @@ METADATA_STATEMENTS = (
 )
 RESULTS_STATEMENTS = (
     _FUNCTION,
+    # As role postgres does with every function of the database: a trigger needs no privilege.
+    f"REVOKE EXECUTE ON FUNCTION {TRIGGER}() FROM PUBLIC",
     _trigger("INSERT OR UPDATE", "celery_taskmeta", "NEW.status IN ('SUCCESS', 'FAILURE', 'REVOKED')"),
 )
 
