@@ -54,4 +54,14 @@ UNION SELECT 50, format('REVOKE EXECUTE ON FUNCTION %%s FROM PUBLIC', oid::regpr
 -- No DO blocks and no functions.
 UNION SELECT 51, format('REVOKE USAGE ON LANGUAGE %%I FROM PUBLIC', lanname)
     FROM pg_language WHERE lanpltrusted AND has_language_privilege('public', oid, 'USAGE')
+-- The owner, which is no login, creates triggers that notify.
+UNION SELECT 60, format('GRANT USAGE ON LANGUAGE plpgsql TO %%I', %(owner)s::text)
+    -- Not has_language_privilege(), which counts what PUBLIC has.
+    WHERE NOT EXISTS (
+        SELECT FROM pg_language, aclexplode(lanacl) AS entry WHERE lanname = 'plpgsql'
+            AND entry.grantee = (SELECT oid FROM pg_roles WHERE rolname = %(owner)s))
+UNION SELECT 61, format('GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO %%I', %(owner)s::text)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_proc, aclexplode(proacl) AS entry WHERE pg_proc.oid = 'pg_notify(text,text)'::regprocedure
+            AND entry.grantee = (SELECT oid FROM pg_roles WHERE rolname = %(owner)s))
 ORDER BY step, statement
