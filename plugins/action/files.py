@@ -18,7 +18,7 @@ OPTIONS = ("files", "owner", "group", "mode")
 # Where the content of a file comes from.
 SOURCES = ("template", "content", "copy")
 # Options of a file that the module on the host needs.
-SENT = ("dest", "state", "owner", "group", "mode", "secret", "validate")
+SENT = ("dest", "state", "target", "owner", "group", "mode", "secret", "validate")
 KNOWN = {*SENT, *SOURCES, "vars", "when"}
 # As ansible.builtin.template.
 OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False, "newline_sequence": "\n"}
@@ -73,6 +73,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"{place}: {', '.join(sources) or 'no content'}; expected: one of {', '.join(SOURCES)}"
             )
+        if (state == "link") != (file.get("target") is not None):
+            raise AnsibleActionFail(f"{place}: state {state}, target {file.get('target')}; expected: one of a link")
         if state != "file" and sources:
             raise AnsibleActionFail(f"{place}: state {state} with {', '.join(sources)}; expected: no content")
 

@@ -16,6 +16,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 
 
+def _common_names(certificate: x509.Certificate) -> list[str | bytes]:
+    return [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
 def _subject_alt_names(certificate: x509.Certificate) -> set[str]:
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return {f"{'IP' if isinstance(name, x509.IPAddress) else 'DNS'}:{name.value}" for name in found}
@@ -41,7 +45,7 @@ def certificate_is_current(
             isinstance(key, ec.EllipticCurvePublicKey)
             and isinstance(key.curve, ec.SECP256R1)
             and key == certificate.public_key()
-            and [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [common_name]
+            and _common_names(certificate) == [common_name]
             and _subject_alt_names(certificate) == set(subject_alt_names)
             and _is_for_servers(certificate)
             and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=int(renew_days))

@@ -254,7 +254,8 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
     """Return how many connections the clients of each PostgreSQL cluster hold at most, rounded up.
 
     The metadata database has the pools of the Airflow processes for clients. The one for Celery's results has each
-    process of the workers' pools, which keeps its connection, and two more for each worker and scheduler.
+    process of the workers' pools, which keeps its connection, and two more for each worker and scheduler. A scheduler
+    listens to both with one connection more.
     """
     main, results = SPARE_CONNECTIONS["main"], SPARE_CONNECTIONS["results"]
     for group, pools in POOLS.items():
@@ -267,7 +268,9 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
                 main += pools * processes * sum(whole(database.get(key), size) for key, size in pool.items())
     for host in groups.get("airflow_worker", ()):
         results += worker_slots(value(host, "airflow_worker_concurrency"), value(host, "airflow_worker_autoscale")) + 2
-    results += 2 * len(groups.get("airflow_scheduler", ()))
+    schedulers = len(groups.get("airflow_scheduler", ()))
+    main += schedulers
+    results += 3 * schedulers
     return {"main": step_up(main), "results": step_up(results)}
 
 

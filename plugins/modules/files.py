@@ -31,10 +31,15 @@ options:
         type: path
         required: true
       state:
-        description: V(absent) removes a directory with its content.
+        description:
+          - V(absent) removes a directory with its content.
+          - V(link) is a symbolic link to O(files[].target). A link that points elsewhere is replaced in one step.
         type: str
-        choices: [file, directory, absent]
+        choices: [file, directory, link, absent]
         default: file
+      target:
+        description: What a link points to, absolute or relative to the directory of the link. It need not exist.
+        type: str
       template:
         description:
           - Name of a template of the role.
@@ -75,7 +80,9 @@ options:
           - In check mode, a group that does not exist yet is accepted.
         type: str
       mode:
-        description: Mode as an octal number. Default is O(mode). Required unless the state is V(absent).
+        description:
+          - Mode as an octal number. Default is O(mode). Required unless the state is V(absent) or V(link).
+          - A link has no owner, group or mode of its own.
         type: str
   owner:
     description: Owner of the files that name none. Without it the owner of a file stays.
@@ -106,6 +113,7 @@ EXAMPLES = r"""
       - {dest: /etc/proxy, state: directory, mode: "0755"}
       - {dest: /etc/proxy/proxy.cfg, template: proxy.cfg.j2, validate: proxy -c -f %s}
       - {dest: /etc/proxy/password, content: "{{ proxy_password }}", secret: true, owner: proxy, mode: "0400"}
+      - {dest: /etc/proxy/current, state: link, target: releases/2}
       - {dest: /etc/proxy/old.cfg, state: absent}
 """
 
@@ -163,6 +171,8 @@ class Files:
     def attributes(self, file: dict[str, Any]) -> dict[str, Any]:
         """Return what a file is to be, with numbers; the number of an account that does not exist is None."""
         path, wanted = file["dest"], {}
+        if file["state"] == "link":
+            return wanted
         for kind in ("owner", "group"):
             name = file[kind] if file[kind] is not None else self.module.params[kind]
             if name is None:
@@ -246,6 +256,23 @@ class Files:
         finally:
             os.close(descriptor)
 
+    def link(self, file: dict[str, Any]) -> None:
+        """Ensure a symbolic link; a reader sees the previous one or the new one."""
+        path, target = file["dest"], file["target"]
+        if os.path.lexists(path) and not os.path.islink(path):
+            self.fail(path, "is no symbolic link; expected: one, or nothing")
+        present = os.readlink(path) if os.path.lexists(path) else None
+        if present == target:
+            return
+        self.check_parent(path)
+        self.note(file, f"link: {present}\n", f"link: {target}\n")
+        if self.module.check_mode:
+            return
+        if os.path.lexists(new_name(path)):
+            os.unlink(new_name(path))
+        os.symlink(target, new_name(path))
+        os.replace(new_name(path), path)
+
     def regular(self, file: dict[str, Any], wanted: dict[str, Any], content: bytes) -> None:
         """Ensure content and attributes of a file. A link is replaced, and what it points to stays as it is."""
         path = file["dest"]
@@ -324,7 +351,8 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "dest": {"type": "path", "required": True},
-                    "state": {"type": "str", "choices": ["file", "directory", "absent"], "default": "file"},
+                    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+                    "target": {"type": "str"},
                     "template": {"type": "str"},
                     "content": {"type": "str", "no_log": True},
                     "copy": {"type": "path"},
@@ -359,6 +387,8 @@ def main() -> None:
                 files.absent(entry)
             elif entry["state"] == "directory":
                 files.directory(entry, attributes)
+            elif entry["state"] == "link":
+                files.link(entry)
             else:
                 files.regular(entry, attributes, content)
         except OSError as error:

@@ -308,6 +308,21 @@ def test_a_link_is_replaced_and_not_followed(ensure: Ensure, tmp_path: Path) -> 
     assert (mode(tmp_path / "host/link"), mode(tmp_path / "host/other")) == ("0600", "0644")
 
 
+def test_a_link_is_created_changed_and_left_alone(ensure: Ensure, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    # A link may point to what does not exist yet. A link has no mode.
+    for name in ("releases/1", "releases/2"):
+        link = [{"dest": "current", "state": "link", "target": name}]
+        assert ensure(link, "--check").files == ["current"]
+        assert ensure(link).files == ["current"]
+        assert os.readlink(host / "current") == name
+        assert ensure(link).files == []
+    # An interrupted run
+    (host / ".current.ansible-new").symlink_to("releases/3")
+    assert ensure([{"dest": "current", "state": "link", "target": "releases/4"}]).files == ["current"]
+    assert (os.readlink(host / "current"), len(os.listdir(host))) == ("releases/4", 1)
+
+
 def test_an_interrupted_run_leaves_the_old_file(ensure: Ensure, tmp_path: Path) -> None:
     path = tmp_path / "host/file"
     path.write_text("old\n")
@@ -345,6 +360,9 @@ def test_a_file_that_does_not_validate_is_not_placed(ensure: Ensure, tmp_path: P
         ({"template": "missing.j2"}, ("missing.j2",)),
         ({"content": "a", "dest": "directory"}, ("is a directory", "expected: a file")),
         ({"state": "directory", "dest": "taken"}, ("is a file", "expected: a directory")),
+        ({"state": "link", "dest": "taken", "target": "file"}, ("is no symbolic link", "expected: one, or nothing")),
+        ({"state": "link"}, ("state link, target None", "expected: one of a link")),
+        ({"content": "a", "target": "b"}, ("state file, target b", "expected: one of a link")),
     ],
     ids=str,
 )

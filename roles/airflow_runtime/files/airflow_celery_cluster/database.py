@@ -17,7 +17,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Its tasks must not wait for the pool that everybody else's are in. One is enough, unless one was abandoned.
@@ -54,22 +54,35 @@ def schema_step() -> Step:
             return False
         return True
 
-    return Step("schema", is_done, lambda: airflow_cli("db", "migrate"))
+    def do() -> None:
+        from airflow_celery_cluster.scheduler_wake import METADATA_DROP_STATEMENTS
+
+        # notifications_step creates the triggers again.
+        _execute(METADATA_DROP_STATEMENTS)
+        airflow_cli("db", "migrate")
+
+    return Step("schema", is_done, do)
+
+
+def _execute(statements: Sequence[str]) -> None:
+    """Execute statements in one transaction of the metadata database."""
+    from airflow import settings
+
+    with settings.get_engine().begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def notifications_step() -> Step:
     """The metadata database notifies the schedulers (see ``scheduler_wake``)."""
-    from airflow import settings
-
-    from airflow_celery_cluster.scheduler_wake import METADATA_STATEMENTS, TRIGGER
-
-    def do() -> None:
-        with settings.get_engine().begin() as connection:
-            for statement in METADATA_STATEMENTS:
-                connection.exec_driver_sql(statement)
+    from airflow_celery_cluster.scheduler_wake import METADATA_STATEMENTS, METADATA_TRIGGERS, TRIGGER
 
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgname = :name"
-    return Step("notifications", lambda: _scalar(triggers, name=TRIGGER) == len(METADATA_STATEMENTS) - 1, do)
+    return Step(
+        "notifications",
+        lambda: _scalar(triggers, name=TRIGGER) == METADATA_TRIGGERS,
+        lambda: _execute(METADATA_STATEMENTS),
+    )
 
 
 def permissions_step(marker: Path, release: str) -> Step:

@@ -41,10 +41,16 @@ END $$
 """
 
 
-def _trigger(events: str, table: str, condition: str) -> str:
+def _drop(table: str) -> str:
+    return f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table}"
+
+
+def _trigger(events: str, table: str, condition: str) -> tuple[str, str]:
+    # PostgreSQL 13 has no CREATE OR REPLACE TRIGGER.
     return (
-        f"CREATE OR REPLACE TRIGGER {TRIGGER} AFTER {events} ON {table} FOR EACH ROW WHEN ({condition}) "
-        f"EXECUTE FUNCTION {TRIGGER}()"
+        _drop(table),
+        f"CREATE TRIGGER {TRIGGER} AFTER {events} ON {table} FOR EACH ROW WHEN ({condition}) "
+        f"EXECUTE FUNCTION {TRIGGER}()",
     )
 
 
@@ -52,18 +58,21 @@ def _trigger(events: str, table: str, condition: str) -> str:
 METADATA_STATEMENTS = (
     _FUNCTION,
     # The other states are on the way to the end of a task, and leave nothing to do.
-    _trigger(
+    *_trigger(
         "UPDATE OF state",
         "task_instance",
         "NEW.state IS DISTINCT FROM OLD.state AND coalesce(NEW.state, '') NOT IN ('queued', 'running')",
     ),
-    _trigger("INSERT OR UPDATE OF state", "dag_run", "NEW.state = 'queued'"),
+    *_trigger("INSERT OR UPDATE OF state", "dag_run", "NEW.state = 'queued'"),
 )
+METADATA_TRIGGERS = 2
+# Before a migration: PostgreSQL refuses to change the type of a column that a trigger names.
+METADATA_DROP_STATEMENTS = (_drop("task_instance"), _drop("dag_run"))
 RESULTS_STATEMENTS = (
     _FUNCTION,
     # As role postgres does with every function of the database: a trigger needs no privilege.
     f"REVOKE EXECUTE ON FUNCTION {TRIGGER}() FROM PUBLIC",
-    _trigger("INSERT OR UPDATE", "celery_taskmeta", "NEW.status IN ('SUCCESS', 'FAILURE', 'REVOKED')"),
+    *_trigger("INSERT OR UPDATE", "celery_taskmeta", "NEW.status IN ('SUCCESS', 'FAILURE', 'REVOKED')"),
 )
 
 
