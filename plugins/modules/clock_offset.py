@@ -21,7 +21,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Compare the clocks
+- name: Measure the clock offset
   airflow_celery.cluster.clock_offset:
   register: clock
 """

@@ -19,7 +19,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Query units, disks and certificates
   airflow_celery.cluster.cluster_status:
   register: cluster_status
 """

@@ -34,7 +34,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make the secrets that are missing
+- name: Generate the missing secrets
   airflow_celery.cluster.generate_secrets:
     inventory_dir: "{{ inventory_dir }}"
   run_once: true

@@ -78,7 +78,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Run the scheduler
+- name: Ensure the scheduler is running
   airflow_celery.cluster.unit:
     name: airflow-scheduler
     files:

@@ -89,7 +89,9 @@ def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("said", [r"Run \| Make a backup and verify it", r"Fetch \| Copy it"], ids=["made", "copied"])
+@pytest.mark.parametrize(
+    "said", [r"Back up \| Create and verify", r"Copy to controller \| Copy the snapshot"], ids=["made", "copied"]
+)
 def test_a_backup_whose_controller_is_killed_is_made_again(
     cluster: Cluster, playbooks: Playbooks, copy: Path, made: str, said: str
 ) -> None:

@@ -160,7 +160,7 @@ def destroyed(
     elsewhere = new_controller()
     said = elsewhere.run("playbooks/restore.yml").must_fail("Nothing was touched").text
     assert f"{copy}/latest" in said
-    elsewhere.kill_at(r"Bring \| Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
+    elsewhere.kill_at(r"Copy to host \| Copy the repository", "playbooks/restore.yml", "-e", "confirm=yes")
     elsewhere.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
     return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
 

@@ -170,7 +170,7 @@ def test_a_drain_whose_controller_is_killed(
 def test_an_undrain_whose_controller_is_killed(machines: Machines, playbooks: Playbooks, worker: str) -> None:
     playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed()
     # The worst moment: nothing says any more that it is drained, and nothing has started it.
-    playbooks.kill_at(r"Undrain \| Run the worker", UNDRAIN, "-e", f"worker={worker}")
+    playbooks.kill_at(r"Undrain \| Ensure the worker is running", UNDRAIN, "-e", f"worker={worker}")
     playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed()
     assert active(machines, worker) == "active"
     assert queues(machines, worker) == ["default"]

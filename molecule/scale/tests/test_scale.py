@@ -78,7 +78,9 @@ def test_two_workers_become_four_and_two_again(
     with Load(small) as load:
         wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
         # The worst moment: the new count of slots is written down, and the scheduler runs with the old one.
-        playbooks.kill_at(r"Slots \| Run the scheduler with them", "site.yml", *limit, "--flush-cache")
+        playbooks.kill_at(
+            r"Slots \| Ensure the scheduler runs with the number of slots", "site.yml", *limit, "--flush-cache"
+        )
         done = playbooks.run("site.yml", *limit, "--flush-cache").must_succeed()
         # The new machines, and on the control node the count of slots and the firewall's addresses
         assert changed_hosts(done) <= {*added, small.first("control_plane")}

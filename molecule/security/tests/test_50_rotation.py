@@ -94,7 +94,8 @@ def rotated(
             first = log.stat().st_size
             wait_for(
                 lambda: (
-                    b"TASK [airflow_celery.cluster.airflow : Process | Run scheduler]" in log.read_bytes()[first:]
+                    b"TASK [airflow_celery.cluster.airflow : Process | Ensure the unit is running: scheduler]"
+                    in log.read_bytes()[first:]
                     or process.poll() is not None
                 ),
                 what="the scheduler's turn",

@@ -73,7 +73,7 @@ def upgraded(cluster: Cluster, machines: Machines, playbooks: Playbooks) -> Iter
     client.pause(DAG, False)
     assert versions(machines, cluster) == {OLD}
     with Load(cluster) as load:
-        playbooks.kill_at(r"Canary \| Remember that it has passed", UPGRADE)
+        playbooks.kill_at(r"Canary \| Remove the canary file", UPGRADE)
         assert json.loads(machines.run("control1", "cat", STATE))["finished"] is False
         said = playbooks.run(UPGRADE).must_succeed().text
         assert "An upgrade was broken off; this run goes on with it" in said
@@ -134,7 +134,7 @@ def test_back_to_the_release_before_under_load(
     state = json.loads(machines.run("control1", "cat", STATE))
     with Load(cluster) as load:
         # The controller dies when one worker is back.
-        playbooks.kill_at(r"Canary \| Remember that it has passed", ROLLBACK)
+        playbooks.kill_at(r"Canary \| Remove the canary file", ROLLBACK)
         assert versions(machines, cluster) == {OLD, NEW}
         done = playbooks.run(ROLLBACK).must_succeed()
     check_load(load, machines, cluster)
