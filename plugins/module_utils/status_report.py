@@ -199,8 +199,8 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
         found.append("the last backup failed, or its verification did")
     elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
         found.append(f"the last backup is {span(now - backup['time'])} old")
-    if status["closed"]:
-        found.append("its worker has not passed its canary after an upgrade, and takes no tasks")
+    if status["quarantined"]:
+        found.append("the worker is quarantined: its canary has not passed after an upgrade")
     return found + [f"drift: {difference}" for difference in _drift(host)]
 
 

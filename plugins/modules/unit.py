@@ -134,8 +134,8 @@ PROPERTIES = (
 )
 # Of a timer: the unit that it starts, which systemd keeps as it was read.
 STARTS = "Unit"
-# So often a unit may fall over while it is waited for: its database may be a moment later than itself.
-FALLS_ALLOWED = 2
+# Restarts that are tolerated while the module waits for a unit: its database may become available a moment later.
+MAX_RESTARTS = 2
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed")
 # The units of a time span as systemd prints it.
@@ -350,7 +350,7 @@ def main() -> None:
                 if answers(url or "", module.params["health_ca_file"]):
                     return ""
                 falls = int(state["NRestarts"]) - int(follow["restarts"])
-                if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
+                if state["ActiveState"] == "failed" or falls > MAX_RESTARTS:
                     fail(f"{name} does not stay up ({falls} restarts); the end of its journal follows")
                 follow["waited"] = waited + time.monotonic() - asked
                 if follow["waited"] > module.params["health_timeout"]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 OLD, NEW = "3.3.0", "3.3.2"
 UPGRADE, ROLLBACK = "playbooks/upgrade.yml", "playbooks/rollback.yml"
 STATE = "/var/lib/airflow/upgrade.json"
-CLOSED = "/etc/airflow/worker/canary.env"
+QUARANTINED = "/etc/airflow/worker/canary.env"
 # Other packages make another release; small ones.
 PACKAGES = json.dumps({"airflow_runtime_extra_requirements": ["bokeh_sampledata", "roman"]})
 
@@ -97,7 +97,7 @@ def test_every_worker_passed_its_canary_and_has_its_queues(
     assert set(hosts) == set(cluster.workers)
     assert queues(cluster, machines) == {"worker1": {"default"}, "worker2": {"default", "reports"}}
     for worker in cluster.workers:
-        assert machines.shell(worker, f"test ! -e {CLOSED} && echo open").strip() == "open"
+        assert machines.shell(worker, f"test ! -e {QUARANTINED} && echo open").strip() == "open"
 
 
 def test_there_is_a_backup_and_a_way_back(upgraded: Load, machines: Machines, cluster: Cluster) -> None:
