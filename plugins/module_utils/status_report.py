@@ -270,7 +270,7 @@ def _queue_reasons(cluster: Cluster) -> list[str]:
 
 
 def reasons(cluster: Cluster) -> list[str]:
-    """Return everything that is not healthy, in words; nothing when all is well."""
+    """Return a message for everything that is not healthy; an empty list if the cluster is healthy."""
     found = [
         f"{host.name}: {reason}" for host in cluster.hosts for reason in host_reasons(host, cluster.now, cluster.limits)
     ]

@@ -16,7 +16,7 @@ description:
     this name then opens a new SSH connection, and over that one the module is run once more (O(state=confirmed)), which
     stops the timer and makes the rules permanent. Without that second run the host has its previous rules back
     after O(rollback_seconds).
-  - The rules are compared with those in the kernel, so that a table that was removed or changed by hand is mended.
+  - The rules are compared with those in the kernel, so that a table that was removed or changed by hand is restored.
   - Names are resolved on the host, before anything is changed.
   - What an earlier run left unconfirmed is rolled back first.
 options:

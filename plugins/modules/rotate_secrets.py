@@ -56,7 +56,7 @@ path:
   returned: success
   type: str
 resumed:
-  description: Whether O(step=begin) found a rotation that was broken off, which is gone on with.
+  description: Whether O(step=begin) found an interrupted rotation, and continues it.
   returned: success
   type: bool
 rotating:

@@ -11,9 +11,9 @@ version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Enables and starts a unit, and restarts or reloads it when one of its files is newer than its last start or reload.
-  - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before that,
+  - A handler restarts a unit when a task of the same run changed a file. When that run is interrupted before that,
     the next run sees no change and the unit goes on with old settings. This module compares what is on the machine
-    instead, so a run that was broken off at any point is finished by running it again.
+    instead, so running it again finishes a run that was interrupted at any point.
   - >-
     A wait that is not over after a few seconds is shown with its limit, and again every half minute: of a worker that
     stops, with its running tasks. The action plugin asks the host anew each time, so a connection that is lost

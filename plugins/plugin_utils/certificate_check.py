@@ -44,7 +44,7 @@ class Need:
 class Flaw:
     """What is wrong with a certificate or its key.
 
-    :param of_key: whether the file of the key is to be mended, and not that of the certificate.
+    :param of_key: whether the file of the key has to be fixed, and not that of the certificate.
     """
 
     value: str

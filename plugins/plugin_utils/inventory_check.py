@@ -254,7 +254,7 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
 
 
 def check_exclusion(inventory: Inventory) -> Iterator[Finding]:
-    """A worker runs other people's code, so it shares no host with the control plane unless that is said aloud."""
+    """A worker runs other people's code, so it shares no host with the control plane without an explicit setting."""
     for host in inventory.members(rules.WORKER_GROUP):
         shared = [group for group in rules.CONTROL_GROUPS if group in host.groups]
         if shared and not is_true(host.get(rules.SHARE_VARIABLE, False)):
@@ -878,7 +878,7 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
                 "set the passphrase that it had when the key was made; to change it, change that of the key as well: "
                 "openssl pkey -in ca.key -aes256 -out NEW",
             )
-    # A key alone is what a run that was broken off leaves behind, and how an authority is renewed.
+    # An interrupted run leaves a key without a certificate; so does the renewal of an authority.
     if certificate_data is None:
         return
     try:

@@ -561,7 +561,7 @@ def test_it_is_refused(row: Row, batch: Callable[[str], Run]) -> None:
     matching = [text for text in run.findings if all(piece in text for piece in row.pieces)]
     assert len(matching) == 1, run.refusal
     assert "expected: " in matching[0]
-    assert "mend it: " in matching[0]
+    assert "fix: " in matching[0]
 
 
 @pytest.mark.parametrize("name", sorted({row.batch for row in ROWS}))

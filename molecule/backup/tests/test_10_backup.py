@@ -102,7 +102,7 @@ def test_a_backup_whose_controller_is_killed_is_made_again(
     playbooks.run("playbooks/backup.yml").must_succeed()
     after = (copy / "latest").resolve()
     assert json.loads((after / "backup.json").read_text())["label"] == last(cluster)["label"]
-    # Nothing is left of the run that was broken off, here and there.
+    # Nothing is left of the interrupted run, on the controller and on the host.
     assert [path for path in copy.iterdir() if not path.is_symlink()] == [after]
     assert Machines(cluster).shell(cluster.first("postgres"), f"ls -A {REPOSITORY}").split() == ["archive", "backup"]
 

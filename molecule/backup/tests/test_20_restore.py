@@ -74,7 +74,7 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     machines.run(control, "airflow", "variables", "set", "after", SHOWN)
     playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}").must_fail("Nothing was touched")
     assert variable(cluster, "after") == SHOWN
-    # The controller dies when the old database is gone; the same command again mends it.
+    # The controller dies when the old database is gone; the same command completes the restore.
     restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
     playbooks.kill_at(r"Restore \| Replace the database", *restore)
     playbooks.run(*restore).must_succeed()

@@ -180,7 +180,7 @@ def test_a_machine_that_is_not_fit_is_refused_and_left_alone(refused: str, expec
     findings = [" ".join(text.split()) for text in re.split(r"\n\s+(?=\d+\. )", refused)]
     found = [text for text in findings if expected in text]
     assert found, refused[-3000:]
-    for word in ("expected:", "mend it:"):
+    for word in ("expected:", "fix:"):
         assert word in found[0]
 
 

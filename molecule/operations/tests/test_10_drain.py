@@ -1,4 +1,4 @@
-"""A worker is drained under load and comes back: no task is lost, retried or run twice, whatever is broken off."""
+"""A worker is drained under load and comes back, also after an interruption: no task is lost, retried or run twice."""
 
 from __future__ import annotations
 

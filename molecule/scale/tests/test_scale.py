@@ -1,4 +1,4 @@
-"""Two workers, four, and two again, under load: nothing is lost. One goes by the book, one is dead."""
+"""Two workers, four, and two again, under load: nothing is lost. One is removed cleanly, one is dead."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_two_workers_become_four_and_two_again(
             seconds=240,
         )
 
-        # By the book: first what it would do, then, the controller being killed in between, what it does.
+        # A clean removal: first without a confirmation, then with one, with the controller killed in between.
         before = machines.shell(leaving, LEFT)
         playbooks.run(REMOVE, "-e", f"worker={leaving}").must_fail("-e confirm=yes")
         assert machines.shell(leaving, LEFT) == before
