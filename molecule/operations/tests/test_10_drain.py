@@ -67,7 +67,9 @@ def start_long_run(
 
 def test_the_last_worker_of_a_queue_is_not_drained(playbooks: Playbooks) -> None:
     # What needs no machine to be refused is in tests/preflight.
-    done = playbooks.run(DRAIN, "-e", "worker=airflow_worker").must_fail("nobody else takes tasks from queue default")
+    done = playbooks.run(DRAIN, "-e", "worker=airflow_worker").must_fail(
+        "no other worker takes tasks from queue default"
+    )
     assert "Nothing was touched" in done.text
     assert done.changed == 0
 

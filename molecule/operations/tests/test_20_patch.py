@@ -112,7 +112,7 @@ def test_the_first_bad_host_ends_the_run(
     machines.run(first, "mv", "/usr/sbin/shutdown", "/usr/sbin/shutdown.away")
     before = boots(machines, second)
     try:
-        playbooks.run(PATCH).must_fail("The hosts behind it were not touched")
+        playbooks.run(PATCH).must_fail("The hosts after it were not changed")
     finally:
         machines.run(first, "mv", "/usr/sbin/shutdown.away", "/usr/sbin/shutdown")
     assert boots(machines, second) == before

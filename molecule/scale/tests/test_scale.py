@@ -105,7 +105,7 @@ def test_two_workers_become_four_and_two_again(
             r"TASK \[airflow_celery.cluster.airflow_host : Absent \| Remove the users\]", REMOVE, *options
         )
         said = playbooks.run(REMOVE, *options).must_succeed().text
-        assert f"{leaving} is removed. Take its lines out of" in said
+        assert f"{leaving} is removed. Remove its lines from" in said
         assert playbooks.run(REMOVE, *options).must_succeed().changed == 0
         assert machines.shell(leaving, LEFT).split() == ["/var/lib/airflow"]
         own = int(large.variables[leaving]["airflow_worker_concurrency"])
