@@ -63,5 +63,5 @@ def defined_names(task_vars: Mapping[str, Any]) -> set[str]:
 
 
 def is_empty(value: Any) -> bool:
-    """Say whether a variable is set to nothing."""
+    """Return whether a variable is set to nothing."""
     return value is None or (isinstance(value, str) and value == "")

@@ -108,7 +108,5 @@ def stray_words(variables: Mapping[str, Any]) -> list[Finding]:
     noun = "argument is" if words == 1 else "arguments are"
     value = f"{words} {noun} not assigned to a variable"
     expected = "NAME=VALUE, with quotes around a value with spaces that the shell passes on to Ansible"
-    remedy = (
-        """run with -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; separate names by commas only"""
-    )
+    remedy = """run with -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; separate names by commas only"""
     return [Finding("command line", "-e", value, expected, remedy)]

@@ -55,7 +55,7 @@ def show(value: Any, secret: bool = False) -> str:
 
 
 def looks_secret(name: str) -> bool:
-    """Say whether a variable of this name may hold a secret; for names that nothing else is known of."""
+    """Return whether a variable of this name may hold a secret; for names that nothing else is known of."""
     return bool(_SECRET_NAME.search(str(name)))
 
 

@@ -65,7 +65,7 @@ class Cluster:
     """All that was found.
 
     :param now: seconds since the epoch, by the controller's clock.
-    :param probe: what ``airflow_celery_cluster.status`` printed; None where it could not be asked.
+    :param probe: what ``airflow_celery_cluster.status`` printed; None if the query failed.
     :param probe_error: why not.
     """
 
@@ -127,12 +127,12 @@ def _drained(host: Host) -> Mapping[str, str] | None:
 
 
 def _is_idle(unit: Mapping[str, Any]) -> bool:
-    """Say whether a unit has nothing to do: a step that has run, or what a timer starts."""
+    """Return whether a unit has nothing to do: a step that has run, or what a timer starts."""
     return unit["state"] == "inactive" and not unit["enabled"]
 
 
 def _is_healthy(unit: Mapping[str, Any]) -> bool:
-    """Say whether a unit runs; a oneshot is activating for as long as it works."""
+    """Return whether a unit runs; a oneshot is activating for as long as it works."""
     works = unit["type"] == "oneshot" and unit["state"] == "activating" and unit["sub"].startswith("start")
     return works or unit["state"] in ("active", "reloading")
 
@@ -276,9 +276,9 @@ def reasons(cluster: Cluster) -> list[str]:
     ]
     found += _version_reasons(cluster)
     if cluster.probe is None:
-        found.append(f"cluster: tasks, queues and workers could not be asked: {cluster.probe_error or 'no answer'}")
+        found.append(f"cluster: tasks, queues and workers could not be queried: {cluster.probe_error or 'no answer'}")
     else:
-        found += [f"cluster: {part} could not be asked: {why}" for part, why in cluster.probe["errors"].items()]
+        found += [f"cluster: {part} could not be queried: {why}" for part, why in cluster.probe["errors"].items()]
     return [*found, *_job_reasons(cluster), *_worker_reasons(cluster), *_queue_reasons(cluster)]
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Say how a host and the cluster's units on it are."""
+"""Report the state of a host and of the cluster's units."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: cluster_status
-short_description: Say how a host and the cluster's units on it are
+short_description: Report the state of a host and of the cluster's units
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: firewall
-short_description: Let in what the cluster needs, and drop the rest
+short_description: Allow the connections of the cluster and drop all others
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -322,7 +322,7 @@ class Firewall:
         return str(out)
 
     def armed(self) -> bool:
-        """Say whether rules wait for their confirmation."""
+        """Return whether rules wait for their confirmation."""
         return self.run("systemctl", "--quiet", "is-active", f"{TIMER}.timer", check=False)[0] == 0
 
     def disarm(self) -> None:

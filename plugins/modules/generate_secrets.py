@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: generate_secrets
-short_description: Make the cluster's secrets that the inventory lacks
+short_description: Generate the missing secrets of the inventory
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:

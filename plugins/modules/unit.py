@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: unit
-short_description: Keep a systemd unit running with the files it has now
+short_description: Ensure a systemd unit runs with its current files
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:

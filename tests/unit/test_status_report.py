@@ -276,10 +276,10 @@ def test_a_scheduler_without_heartbeat_is_a_reason(jobs: Sequence[dict[str, Any]
 
 def test_a_probe_that_is_missing_whole_or_in_part_is_a_reason_and_the_rest_is_told() -> None:
     assert reasons(replace(cluster(), probe=None, probe_error="no way")) == [
-        "cluster: tasks, queues and workers could not be asked: no way"
+        "cluster: tasks, queues and workers could not be queried: no way"
     ]
     half = cluster(database=None, errors={"database": "OperationalError: refused"})
-    assert reasons(half) == ["cluster: database could not be asked: OperationalError: refused"]
+    assert reasons(half) == ["cluster: database could not be queried: OperationalError: refused"]
     assert "celery@worker2" in status_report.text(half)
 
 
