@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         if must_write and not encrypt and not arguments["plaintext"]:
             raise AnsibleActionFail(
                 f"{file.path} is not written: it would hold {', '.join(missing)} in clear. Expected: a vault password. "
-                "Mend it: add --ask-vault-pass or --vault-password-file <file>, here and to every later run; for "
+                "Fix: add --ask-vault-pass or --vault-password-file <file>, here and to every later run; for "
                 "machines that nobody else can reach, -e airflow_secrets_plaintext=true"
             )
         if not self._task.check_mode:
@@ -63,5 +63,5 @@ def defined_names(task_vars: Mapping[str, Any]) -> set[str]:
 
 
 def is_empty(value: Any) -> bool:
-    """Say whether a variable is set to nothing."""
+    """Return whether a variable is set to nothing."""
     return value is None or (isinstance(value, str) and value == "")

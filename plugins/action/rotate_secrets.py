@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _done(text: str, state: rotation.State, step: str, names: list[str], foreign: list[str]) -> str:
-        """Return the text after the step; one that was done before a run was broken off is not done again."""
+        """Return the text after the step; a step that an interrupted run has completed is not repeated."""
         if step == "begin" and state == "none":
             return rotation.begin(text, names, foreign)
         if step == "switch" and state == "begun":

@@ -100,12 +100,13 @@ class ActionModule(ActionBase):
 
 
 def stray_words(variables: Mapping[str, Any]) -> list[Finding]:
-    """Find words that ``-e`` was given and no variable got: of ``-e why='a new disk'`` Ansible makes ``why=a``."""
+    """Find extra arguments of ``-e`` that are not assigned to a variable: ``-e why='a new disk'`` sets ``why=a``."""
     words = len(str(variables.get("_raw_params") or "").split())
     if not words:
         return []
-    # They are counted, not told: they may be the end of a secret.
-    value = f"{words} {'word' if words == 1 else 'words'} that no variable got"
-    expected = "NAME=VALUE, and around a value with spaces quotes that Ansible sees, too"
-    remedy = """say -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; between names of a list, commas alone"""
+    # The number only, because the arguments may be the end of a secret.
+    noun = "argument is" if words == 1 else "arguments are"
+    value = f"{words} {noun} not assigned to a variable"
+    expected = "NAME=VALUE, with quotes around a value with spaces that the shell passes on to Ansible"
+    remedy = """run with -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; separate names by commas only"""
     return [Finding("command line", "-e", value, expected, remedy)]

@@ -14,7 +14,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Ask the host every few seconds, and show what has changed."""
+    """Query the host every few seconds and display changes."""
 
     _supports_check_mode = True
 

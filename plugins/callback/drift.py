@@ -1,11 +1,11 @@
-"""Remember which tasks of a run in check mode would change a host."""
+"""Record which tasks of a run in check mode would change a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: drift
 type: aggregate
-short_description: Remember which tasks of a run in check mode would change a host
+short_description: Record which tasks of a run in check mode would change a host
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -48,13 +48,15 @@ class CallbackModule(CallbackBase):
         self._variables = play.get_variable_manager()
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        # A host with no difference has an empty list: one without the variable was not looked at.
+        # A host without a difference has an empty list; a host without the variable was not checked.
         self._note(
             result, described(_name(result), {**_target(result), **result.result}) if result.is_changed() else ""
         )
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._note(result, "" if ignore_errors else f"{_name(result)}: it failed, and what follows was not looked at")
+        self._note(
+            result, "" if ignore_errors else f"{_name(result)}: the task failed, and later tasks were not checked"
+        )
 
     def _note(self, result: Any, what: str) -> None:
         task = result.task
@@ -62,14 +64,14 @@ class CallbackModule(CallbackBase):
             return
         host = result.host.get_name()
         found = self._found.setdefault(host, [])
-        # A task that runs in spite of --check has read something, or is the report itself.
+        # A task that runs in check mode is read-only, or is the report itself.
         if what and task.check_mode and not isinstance(task, Handler) and task.delegate_to != "localhost":
             found.append(what)
         self._variables.set_nonpersistent_facts(host, {"airflow_drift": list(found)})
 
 
 def _target(result: Any) -> dict[str, str]:
-    """Return the path that a task was given: in check mode a result may name none."""
+    """Return the paths in the arguments of a task: in check mode the result may have none."""
     given = result.task_fields.get("args") or {}
     return {key: str(given[key]) for key in ("dest", "path") if given.get(key)}
 

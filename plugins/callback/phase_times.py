@@ -9,7 +9,7 @@ short_description: Print how long each play took
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
-  - Prints one line for each play and the total when a run ends. A play is a phase, and its name says which.
+  - Prints one line for each play and the total when a run ends. A play is a phase.
 requirements:
   - Enable it with C(callbacks_enabled = airflow_celery.cluster.phase_times).
 """
@@ -21,7 +21,7 @@ from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):
-    """Remembers when each play began."""
+    """Records when each play began."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"

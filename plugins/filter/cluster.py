@@ -76,7 +76,7 @@ def _slots_of(variables: Mapping[str, Any], default: int) -> int:
 def slots_without_batch(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int, batch: int | str
 ) -> int:
-    """Return how many tasks the workers can run while a batch of them is away, whichever it is; 1 at least.
+    """Return how many tasks the workers can run while any one batch of them is unavailable; at least 1.
 
     :param batch: size of a batch as ``serial`` takes it: a number, or a share such as ``50%``.
     """

@@ -29,7 +29,7 @@ def service_names(host: str, variables: Mapping[str, Any]) -> list[str]:
 
 
 def is_ip(text: str) -> bool:
-    """Say whether a text is an IP address."""
+    """Return whether a text is an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -38,7 +38,7 @@ def is_ip(text: str) -> bool:
 
 
 def is_ipv6(text: str) -> bool:
-    """Say whether a text is an IPv6 address."""
+    """Return whether a text is an IPv6 address."""
     return is_ip(text) and isinstance(ip_address(text), IPv6Address)
 
 

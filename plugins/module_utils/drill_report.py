@@ -98,7 +98,7 @@ def moved(drill: Drill) -> list[Moved]:
 
 
 def problems(drill: Drill) -> list[str]:
-    """Return every promise that the drill found broken, in words; nothing when all is well."""
+    """Return a message for each guarantee that the drill found violated; an empty list if there is none."""
     found = list(drill.problems)
     found += [f"LOST: {task} never came to its end" for task in lost(drill.executions, drill.tasks)]
     for first, second in overlapping(drill.executions):

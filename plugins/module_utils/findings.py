@@ -1,4 +1,4 @@
-"""Findings of the preflight: what is wrong, where, and how to mend it."""
+"""Findings of the preflight: what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNSET = Unset()
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that must be mended.
+    """One problem that must be fixed.
 
     :param where: ``host worker1`` or ``group redis``.
     :param variable: what holds the wrong value: a variable, a group, a property of the machine.
@@ -55,7 +55,7 @@ def show(value: Any, secret: bool = False) -> str:
 
 
 def looks_secret(name: str) -> bool:
-    """Say whether a variable of this name may hold a secret; for names that nothing else is known of."""
+    """Return whether a variable of this name may hold a secret; for names that nothing else is known of."""
     return bool(_SECRET_NAME.search(str(name)))
 
 
@@ -90,6 +90,6 @@ def report(findings: Iterable[Finding], heading: str) -> str:
         lines += [
             f"{number}. {_place(places)}: {variable} = {value}",
             f"   expected: {expected}",
-            f"   mend it: {remedy}",
+            f"   fix: {remedy}",
         ]
     return "\n".join(lines)

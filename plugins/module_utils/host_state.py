@@ -143,7 +143,7 @@ def own_components(root: str = "/") -> list[str]:
 
 
 def has_account(name: str) -> bool:
-    """Say whether an account is there."""
+    """Return whether an account is there."""
     try:
         pwd.getpwnam(name)
     except KeyError:

@@ -65,7 +65,7 @@ class Cluster:
     """All that was found.
 
     :param now: seconds since the epoch, by the controller's clock.
-    :param probe: what ``airflow_celery_cluster.status`` printed; None where it could not be asked.
+    :param probe: what ``airflow_celery_cluster.status`` printed; None if the query failed.
     :param probe_error: why not.
     """
 
@@ -127,12 +127,12 @@ def _drained(host: Host) -> Mapping[str, str] | None:
 
 
 def _is_idle(unit: Mapping[str, Any]) -> bool:
-    """Say whether a unit has nothing to do: a step that has run, or what a timer starts."""
+    """Return whether a unit has nothing to do: a step that has run, or what a timer starts."""
     return unit["state"] == "inactive" and not unit["enabled"]
 
 
 def _is_healthy(unit: Mapping[str, Any]) -> bool:
-    """Say whether a unit runs; a oneshot is activating for as long as it works."""
+    """Return whether a unit runs; a oneshot is activating for as long as it works."""
     works = unit["type"] == "oneshot" and unit["state"] == "activating" and unit["sub"].startswith("start")
     return works or unit["state"] in ("active", "reloading")
 
@@ -199,8 +199,8 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
         found.append("the last backup failed, or its verification did")
     elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
         found.append(f"the last backup is {span(now - backup['time'])} old")
-    if status["closed"]:
-        found.append("its worker has not passed its canary after an upgrade, and takes no tasks")
+    if status["quarantined"]:
+        found.append("the worker is quarantined: its canary has not passed after an upgrade")
     return found + [f"drift: {difference}" for difference in _drift(host)]
 
 
@@ -270,15 +270,15 @@ def _queue_reasons(cluster: Cluster) -> list[str]:
 
 
 def reasons(cluster: Cluster) -> list[str]:
-    """Return everything that is not healthy, in words; nothing when all is well."""
+    """Return a message for everything that is not healthy; an empty list if the cluster is healthy."""
     found = [
         f"{host.name}: {reason}" for host in cluster.hosts for reason in host_reasons(host, cluster.now, cluster.limits)
     ]
     found += _version_reasons(cluster)
     if cluster.probe is None:
-        found.append(f"cluster: tasks, queues and workers could not be asked: {cluster.probe_error or 'no answer'}")
+        found.append(f"cluster: tasks, queues and workers could not be queried: {cluster.probe_error or 'no answer'}")
     else:
-        found += [f"cluster: {part} could not be asked: {why}" for part, why in cluster.probe["errors"].items()]
+        found += [f"cluster: {part} could not be queried: {why}" for part, why in cluster.probe["errors"].items()]
     return [*found, *_job_reasons(cluster), *_worker_reasons(cluster), *_queue_reasons(cluster)]
 
 

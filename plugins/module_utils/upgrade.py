@@ -1,7 +1,7 @@
 """What an upgrade goes from and to, and whether there is a way back.
 
-The state of an upgrade is a JSON file on the first host of group airflow_scheduler, so that another run, from whatever
-controller, goes on where one was broken off, and a rollback knows what there was before::
+The state of an upgrade is a JSON file on the first host of group airflow_scheduler, so that another run, from any
+controller, continues an interrupted one, and a rollback knows the state before the upgrade::
 
     {"from": {"airflow_version": "3.3.1", "releases": {"worker1": "3.3.1-0123456789ab"}, "schema": ["d2f4e1b3c5a7"]},
      "to": {"airflow_version": "3.3.2", "releases": {"worker1": "3.3.2-ba9876543210"}},
@@ -102,7 +102,7 @@ def _superseded(state: State, ids: Mapping[str, str], wanted: Mapping[str, str],
 
 def way_back(state: State | None, current: Current, hosts: Sequence[str], schema: Sequence[str]) -> dict[str, Any]:
     """Return how to undo an upgrade: ``problem`` ("" for none), ``airflow_version``, ``releases`` by host, ``restore``,
-    and whether everything was ``stopped`` for that already by a rollback that was broken off.
+    and whether everything was ``stopped`` for that already by an interrupted rollback.
 
     :param state: what the upgrade has left, or nothing.
     :param current: release.json of each host that has a release, by host.

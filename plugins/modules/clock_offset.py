@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: clock_offset
-short_description: Measure how far a host's clock is from the controller's
+short_description: Measure the offset of a host's clock from the controller's
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -21,7 +21,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Compare the clocks
+- name: Measure the clock offset
   airflow_celery.cluster.clock_offset:
   register: clock
 """

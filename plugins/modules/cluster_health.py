@@ -64,7 +64,7 @@ def states(answer: Any) -> dict[str, str]:
 
 
 def main() -> None:
-    """Ask until all components are healthy."""
+    """Poll until all components are healthy."""
     module = AnsibleModule(
         argument_spec={
             "url": {"type": "str", "required": True},

@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Say how a host and the cluster's units on it are."""
+"""Report the state of a host and of the cluster's units."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: cluster_status
-short_description: Say how a host and the cluster's units on it are
+short_description: Report the state of a host and of the cluster's units
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -19,7 +19,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Query units, disks and certificates
   airflow_celery.cluster.cluster_status:
   register: cluster_status
 """
@@ -30,7 +30,7 @@ status:
     C(debian), C(release), C(units), C(disks) (path to C(total) and C(free) bytes), C(certificates) (path to the
     expiry in seconds since the epoch, None where it can't be read), C(backup) (C(time), C(label), C(kind) and C(ok)
     of the last one; None for none), C(drained) (C(since), C(by) and C(why) of the worker's drain; None for none),
-    C(closed) (whether the worker waits for its canary), C(time).
+    C(quarantined) (whether the worker waits for its canary), C(time).
   returned: success
   type: dict
 """
@@ -240,7 +240,7 @@ def main() -> None:
         "certificates": certificates,
         "backup": last_backup(BACKUP),
         "drained": drained(DRAINED),
-        "closed": os.path.exists(CANARY),
+        "quarantined": os.path.exists(CANARY),
     }
     module.exit_json(changed=False, status=status)
 

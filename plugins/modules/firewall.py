@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: firewall
-short_description: Let in what the cluster needs, and drop the rest
+short_description: Allow the connections of the cluster and drop all others
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -16,7 +16,7 @@ description:
     this name then opens a new SSH connection, and over that one the module is run once more (O(state=confirmed)), which
     stops the timer and makes the rules permanent. Without that second run the host has its previous rules back
     after O(rollback_seconds).
-  - The rules are compared with those in the kernel, so that a table that was removed or changed by hand is mended.
+  - The rules are compared with those in the kernel, so that a table that was removed or changed by hand is restored.
   - Names are resolved on the host, before anything is changed.
   - What an earlier run left unconfirmed is rolled back first.
 options:
@@ -322,7 +322,7 @@ class Firewall:
         return str(out)
 
     def armed(self) -> bool:
-        """Say whether rules wait for their confirmation."""
+        """Return whether rules wait for their confirmation."""
         return self.run("systemctl", "--quiet", "is-active", f"{TIMER}.timer", check=False)[0] == 0
 
     def disarm(self) -> None:

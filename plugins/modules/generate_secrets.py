@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: generate_secrets
-short_description: Make the cluster's secrets that the inventory lacks
+short_description: Generate the missing secrets of the inventory
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -34,7 +34,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make the secrets that are missing
+- name: Generate the missing secrets
   airflow_celery.cluster.generate_secrets:
     inventory_dir: "{{ inventory_dir }}"
   run_once: true

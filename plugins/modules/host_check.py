@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Look at a machine before anything is changed on it."""
+"""Check a machine before it is changed."""
 
 # Says what a machine with an older Python lacks, so it must run there: no syntax newer than Python 3.8.
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: host_check
-short_description: Say why a machine is not fit for its part of the cluster
+short_description: Check whether a machine meets the requirements of its part of the cluster
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -293,7 +293,7 @@ SILENCE = "no answer within"
 
 
 def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd: bool) -> list[dict[str, str]]:
-    """Look at distribution, architecture, Python and init system.
+    """Check distribution, architecture, Python and init system.
 
     :param os_release: text of /etc/os-release.
     """
@@ -339,7 +339,7 @@ def check_system(os_release: str, machine: str, python: tuple[int, ...], systemd
 
 
 def check_interpreter(executable: str, path: list[str]) -> list[dict[str, str]]:
-    """Look whether Python finds the modules that Debian packages bring."""
+    """Check whether Python finds the modules of Debian packages."""
     if DEBIAN_MODULES in path:
         return []
     return [
@@ -586,7 +586,7 @@ def resolve(name: str) -> str | None:
 
 
 def is_local(address: str) -> bool:
-    """Say whether a service of this machine can listen on an IP address."""
+    """Return whether a service of this machine can listen on an IP address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as probe:

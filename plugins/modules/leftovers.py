@@ -52,7 +52,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts impor
 
 
 def main() -> None:
-    """Look once."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={"groups": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: network_cut
-short_description: Silently drop every packet of a host but those of one SSH client
+short_description: Drop all packets of a host except those of one SSH client
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:

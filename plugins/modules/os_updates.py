@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Say which packages have updates, and why the machine should be rebooted."""
+"""List available updates and the reasons to reboot the machine."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: os_updates
-short_description: Say which packages have updates, and why to reboot
+short_description: List available updates and reasons to reboot
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -131,7 +131,7 @@ def reboot_reasons(required: bool, kernels: Iterable[str], libraries: Iterable[s
 
 
 def main() -> None:
-    """Ask apt, and look at the machine."""
+    """Query apt and the machine."""
     module = AnsibleModule(
         argument_spec={
             "upgrade": {"type": "str", "choices": ["security", "full"], "default": "security"},

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: rotate_secrets
-short_description: Do one step of a rotation to the secrets file
+short_description: Apply one step of a rotation to the secrets file
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -56,7 +56,7 @@ path:
   returned: success
   type: str
 resumed:
-  description: Whether O(step=begin) found a rotation that was broken off, which is gone on with.
+  description: Whether O(step=begin) found an interrupted rotation, and continues it.
   returned: success
   type: bool
 rotating:

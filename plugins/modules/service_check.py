@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: service_check
-short_description: Say what an external database or broker lacks
+short_description: Check an external database or broker
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -133,7 +133,7 @@ class Report:
 def check_database(
     entry: dict[str, Any], session: Postgres, report: Report, warn: Callable[[str], None], place: str
 ) -> None:
-    """Look at a database that can be connected to."""
+    """Check a reachable database."""
     row = session.row(DATABASE_QUERY)
     version, encoding, schema, create, most, standby, name, user, foreign, tables = row
     if int(version or 0) < LEAST_POSTGRES:
@@ -181,7 +181,7 @@ def redis_facts(session: Redis) -> dict[str, str]:
 
 
 def check_broker(entry: dict[str, Any], session: Redis, report: Report) -> None:
-    """Look at a Redis that can be connected to."""
+    """Check a reachable Redis."""
     facts = redis_facts(session)
     version = facts.get("redis_version", "")
     if version and int(version.split(".")[0]) < LEAST_REDIS:

@@ -6,14 +6,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: unit
-short_description: Keep a systemd unit running with the files it has now
+short_description: Ensure a systemd unit runs with its current files
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Enables and starts a unit, and restarts or reloads it when one of its files is newer than its last start or reload.
-  - A handler restarts a unit when a task of the same run changed a file. When that run is broken off before that,
+  - A handler restarts a unit when a task of the same run changed a file. When that run is interrupted before that,
     the next run sees no change and the unit goes on with old settings. This module compares what is on the machine
-    instead, so a run that was broken off at any point is finished by running it again.
+    instead, so running it again finishes a run that was interrupted at any point.
   - >-
     A wait that is not over after a few seconds is shown with its limit, and again every half minute: of a worker that
     stops, with its running tasks. The action plugin asks the host anew each time, so a connection that is lost
@@ -78,7 +78,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Run the scheduler
+- name: Ensure the scheduler is running
   airflow_celery.cluster.unit:
     name: airflow-scheduler
     files:
@@ -134,8 +134,8 @@ PROPERTIES = (
 )
 # Of a timer: the unit that it starts, which systemd keeps as it was read.
 STARTS = "Unit"
-# So often a unit may fall over while it is waited for: its database may be a moment later than itself.
-FALLS_ALLOWED = 2
+# Restarts that are tolerated while the module waits for a unit: its database may become available a moment later.
+MAX_RESTARTS = 2
 RUNNING = ("active", "reloading")
 STOPPED = ("inactive", "failed")
 # The units of a time span as systemd prints it.
@@ -350,7 +350,7 @@ def main() -> None:
                 if answers(url or "", module.params["health_ca_file"]):
                     return ""
                 falls = int(state["NRestarts"]) - int(follow["restarts"])
-                if state["ActiveState"] == "failed" or falls > FALLS_ALLOWED:
+                if state["ActiveState"] == "failed" or falls > MAX_RESTARTS:
                     fail(f"{name} does not stay up ({falls} restarts); the end of its journal follows")
                 follow["waited"] = waited + time.monotonic() - asked
                 if follow["waited"] > module.params["health_timeout"]:

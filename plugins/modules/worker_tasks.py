@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Say what a worker does: its unit, its running tasks, its drain."""
+"""Query the state of a worker: its unit, its running tasks, its drain."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: worker_tasks
-short_description: Say which tasks a worker runs, or wait until it runs none
+short_description: Query the running tasks of a worker, or wait until no task runs
 version_added: 0.1.0
 author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
@@ -110,7 +110,7 @@ def marker_of(path: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Look once."""
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "worker": {"type": "str", "required": True},

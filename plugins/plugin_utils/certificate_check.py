@@ -44,7 +44,7 @@ class Need:
 class Flaw:
     """What is wrong with a certificate or its key.
 
-    :param of_key: whether the file of the key is to be mended, and not that of the certificate.
+    :param of_key: whether the file of the key has to be fixed, and not that of the certificate.
     """
 
     value: str
@@ -90,7 +90,7 @@ def load_key(data: bytes, passphrase: str | None = None) -> PrivateKeyTypes:
 
 
 def belongs(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
-    """Say whether a certificate was made for a key."""
+    """Return whether a certificate was made for a key."""
     return _spki(key.public_key()) == _spki(certificate.public_key())
 
 
@@ -120,14 +120,14 @@ def _extension(certificate: x509.Certificate, kind: type[x509.ExtensionType]) ->
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Say whether a certificate may sign others."""
+    """Return whether a certificate may sign others."""
     constraints = _extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     return bool(constraints and constraints.value.ca and (usage is None or usage.value.key_cert_sign))
 
 
 def has_name(certificate: x509.Certificate, need: Need) -> bool:
-    """Say whether a certificate has a name, as those see it who connect by it."""
+    """Return whether a certificate is valid for a name."""
     extension = _extension(certificate, x509.SubjectAlternativeName)
     names = extension.value if extension else x509.SubjectAlternativeName([])
     dns = names.get_values_for_type(x509.DNSName)
@@ -152,7 +152,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def may_serve(certificate: x509.Certificate) -> bool:
-    """Say whether clients take a certificate for that of a TLS server."""
+    """Return whether clients accept a certificate as that of a TLS server."""
     extended = _extension(certificate, x509.ExtendedKeyUsage)
     usage = _extension(certificate, x509.KeyUsage)
     # OpenSSL does not take anyExtendedKeyUsage for it.

@@ -22,7 +22,7 @@ def clients_of(inventory: Inventory, url: str) -> list[Host]:
 
 
 def is_external(inventory: Inventory, group: str) -> bool:
-    """Say whether the inventory replaces a group by URLs: the group is empty, and a client has a URL."""
+    """Return whether the inventory replaces a group by URLs: the group is empty, and a client has a URL."""
     external = rules.EXTERNAL.get(group)
     return (
         external is not None

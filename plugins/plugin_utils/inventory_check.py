@@ -166,7 +166,7 @@ class Inventory:
         return [host for host in self.hosts.values() if host.groups & ours]
 
     def is_secret(self, name: str) -> bool:
-        """Say whether a variable's value must not be printed."""
+        """Return whether a variable's value must not be printed."""
         return bool(self.specs.get(name, {}).get("no_log")) or name in secret_values.GENERATORS
 
     def mark_invalid(self, host: Host, name: str) -> None:
@@ -174,7 +174,7 @@ class Inventory:
         self._invalid.add((host.name, name))
 
     def sound(self, host: Host, *names: str) -> bool:
-        """Say whether nothing was found wrong with these variables of a host."""
+        """Return whether nothing was found wrong with these variables of a host."""
         return not any((host.name, name) in self._invalid for name in names)
 
 
@@ -254,7 +254,7 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
 
 
 def check_exclusion(inventory: Inventory) -> Iterator[Finding]:
-    """A worker runs other people's code, so it shares no host with the control plane unless that is said aloud."""
+    """A worker runs other people's code, so it shares no host with the control plane without an explicit setting."""
     for host in inventory.members(rules.WORKER_GROUP):
         shared = [group for group in rules.CONTROL_GROUPS if group in host.groups]
         if shared and not is_true(host.get(rules.SHARE_VARIABLE, False)):
@@ -315,7 +315,7 @@ def name_warnings(inventory: Inventory) -> list[str]:
 
 
 def is_true(value: Any) -> bool:
-    """Say whether a value is true as Ansible's variables spell it, ``-e name=true`` included."""
+    """Return whether a value is true as Ansible's variables spell it, ``-e name=true`` included."""
     return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
@@ -532,7 +532,7 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether an address means the host itself only."""
+    """Return whether an address means the host itself only."""
     text = address.removeprefix("-")
     try:
         return text == "localhost" or ip_address(text).is_loopback
@@ -818,7 +818,7 @@ def _served(
 
 
 def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator[Finding]:
-    """Look at what role certificates has made, and will use again."""
+    """Check the authority that role certificates has created and will use again."""
     if not Path(directory).is_absolute():
         expected = "an absolute path, which means the same to every task"
         yield Finding("controller", CA_DIR, show(directory), expected, f"start {CA_DIR} with /, or remove it")
@@ -878,7 +878,7 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
                 "set the passphrase that it had when the key was made; to change it, change that of the key as well: "
                 "openssl pkey -in ca.key -aes256 -out NEW",
             )
-    # A key alone is what a run that was broken off leaves behind, and how an authority is renewed.
+    # An interrupted run leaves a key without a certificate; so does the renewal of an authority.
     if certificate_data is None:
         return
     try:
@@ -1274,12 +1274,12 @@ def _path_problem(path: str, written: bool, relaxed: Mapping[str, Sequence[str]]
 
 
 def is_below(path: str, directory: str) -> bool:
-    """Say whether a path is a directory or something below the directory."""
+    """Return whether a path is a directory or something below the directory."""
     return path == directory or path.startswith(f"{directory}/")
 
 
 def is_local_directory(settings: Mapping[str, Any], option: str) -> bool:
-    """Say whether an option of backup_settings names a directory of this host to which pgBackRest writes."""
+    """Return whether an option of backup_settings names a directory of this host to which pgBackRest writes."""
     repository = re.fullmatch(r"(repo[0-9]+)-path", option)
     if not repository:
         return option in ("log-path", "spool-path")

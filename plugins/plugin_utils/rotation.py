@@ -10,7 +10,7 @@ A rotation has three steps, each one write of the file, and a run of ``site.yml`
 ``retire``
     The old values are gone.
 
-The file itself says how far a rotation got, so that one that was broken off goes on there.
+The file records the progress of a rotation, so that an interrupted rotation continues from there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def begin(text: str, names: Iterable[str], foreign: Iterable[str] = ()) -> str:
             raise RotationError(f"{name} is not rotated: {secret_values.NOT_ROTATED[name]}")
         if not isinstance(values.get(name), str):
             raise RotationError(
-                f'{name} has no plain value in the secrets file. Expected: a line `{name}: "..."` there. Mend it: move '
+                f'{name} has no plain value in the secrets file. Expected: a line `{name}: "..."` there. Fix: move '
                 "it there (the file as a whole is what ansible-vault encrypts), or rotate it where it is kept"
             )
         fresh[name] = secret_values.GENERATORS[name]()

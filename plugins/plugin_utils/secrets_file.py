@@ -28,7 +28,7 @@ class SecretsFile:
     def __init__(self, inventory_dir: Path, vault_secrets: list[Any]) -> None:
         problem = secret_values.layout_problem(inventory_dir)
         if problem:
-            raise AnsibleActionFail(f"The secrets cannot be kept. Expected: {problem[0]}. Mend it: {problem[1]}")
+            raise AnsibleActionFail(f"The secrets cannot be kept. Expected: {problem[0]}. Fix: {problem[1]}")
         self.path = (inventory_dir / "group_vars" / "all" / "secrets.yml").resolve()
         self._vault = VaultLib(vault_secrets)
         raw = self.path.read_bytes() if self.path.exists() else b""
@@ -47,7 +47,7 @@ class SecretsFile:
         return not self.is_empty and stat.S_IMODE(self.path.stat().st_mode) != MODE
 
     def write(self, text: str, encrypt: bool) -> None:
-        """Replace the file in one step: a run that is broken off leaves the old one or the new one."""
+        """Replace the file in one step: an interrupted run leaves the old file or the new one."""
         content = self._encrypted(text) if encrypt else text.encode("utf-8")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".secrets-")

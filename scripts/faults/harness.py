@@ -88,7 +88,7 @@ class Scene:
         return self.machines.silent_workers(self.cluster.first("airflow_scheduler"), self.cluster.workers)
 
     def wait_until_healthy(self) -> list[str]:
-        """Wait until every component and every worker is well; return what is not, when the time is over."""
+        """Wait until every component and every worker is healthy; return those that are not after the timeout."""
         try:
             wait_for(
                 lambda: not self.problems_of_cluster(),
@@ -147,7 +147,7 @@ class Result:
     :param overlapped: tasks of which two executions ran at the same time.
     :param woken: tasks that left one more line when their machine, which had stood still, woke up.
     :param recovery: for each interrupted execution, the time from the fault until its task ran again.
-    :param problems: everything that should not be, in words; empty when all is well.
+    :param problems: a message for each violated guarantee; empty if there is none.
     """
 
     fault: str

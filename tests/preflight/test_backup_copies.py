@@ -57,7 +57,7 @@ def test_a_new_copy_replaces_only_older_copies_of_the_same_database(play: Play, 
 
 
 def test_a_copy_that_is_brought_to_a_host_replaces_only_its_own_stanza(tmp_path: Path) -> None:
-    tasks = yaml.safe_load((PROJECT / "roles/backup/tasks/bring.yml").read_text())
+    tasks = yaml.safe_load((PROJECT / "roles/backup/tasks/copy_to_host.yml").read_text())
     (options,) = (task["ansible.posix.synchronize"] for task in tasks if "ansible.posix.synchronize" in task)
     assert options["delete"] is True
     filters = [

@@ -42,7 +42,7 @@ def test_an_expired_certificate_stops_the_whole_site(play: Play, sound: Sound, t
     (found,) = run.findings
     assert "host control1: certificates_host_file = " in found
     assert f"control1.pem', expired on {expired.certificate.not_valid_after_utc:%Y-%m-%d}" in found
-    assert "mend it: get a new certificate" in found
+    assert "fix: get a new certificate" in found
     assert [result["host"] for result in run.results if result.get("unreachable")] == []
     assert [play["play"]["name"] for play in run.plays if play["tasks"]] == ["Inventory"]
 

@@ -132,7 +132,7 @@ def test_a_message_names_a_playbook_as_the_collection_has_it(folder: Path) -> No
     (folder / "inventory/production/group_vars/all/secrets.yml").unlink()
     done = run("ansible-playbook", "-i", "inventory/production", VALIDATE, cwd=folder)
     assert done.status != 0
-    assert "mend it: run ansible-playbook -i inventory/production airflow_celery.cluster.secrets" in done.output
+    assert "fix: run ansible-playbook -i inventory/production airflow_celery.cluster.secrets" in done.output
 
 
 def test_what_the_collection_contains(installed: Path) -> None:

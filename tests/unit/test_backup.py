@@ -118,7 +118,7 @@ def test_a_snapshot_keeps_what_is_replaced_afterwards(tmp_path: Path, settings: 
     (tmp_path / "repository/archive").mkdir()
     info.write_text("old")
     backup = airflow_backup.Backup(load(tmp_path, settings))
-    for _ in range(2):  # what a run that was broken off has left is no hindrance
+    for _ in range(2):  # the remains of an interrupted run do not matter
         copy = Path(backup.snapshot()) / "backup/main/backup.info"
         assert copy.samefile(info)
     fresh = info.with_suffix(".tmp")

@@ -374,7 +374,7 @@ def test_units_that_were_stopped_are_started() -> None:
             return f"airflow-{name}.service loaded active running x\n" if "list-units" in command else ""
 
     class Healthy:
-        """A client of a cluster that is well."""
+        """A client of a healthy cluster."""
 
         def health(self) -> dict[str, str]:
             """Return what the API says."""

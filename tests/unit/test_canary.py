@@ -12,17 +12,17 @@ from airflow_celery_cluster.canary_run import problem
 ROOT = Path(__file__).resolve().parents[2]
 # Where the first user is created.
 OWNERS = {"roles/airflow_database", "roles/airflow/vars", "roles/airflow/defaults", "roles/airflow/meta"}
-CLOSED, OPEN = {QUEUE}, {"default"}
+QUARANTINED, OPEN = {QUEUE}, {"default"}
 
 
 @pytest.mark.parametrize(
     ("active", "left"),
     [
-        ({"a": CLOSED, "b": OPEN}, []),
-        # Another one that is closed, or was left with the queue by a run that was broken off
-        ({"a": CLOSED, "b": CLOSED, "c": OPEN | CLOSED}, [("cancel", "b"), ("cancel", "c")]),
+        ({"a": QUARANTINED, "b": OPEN}, []),
+        # Another one that is quarantined, or that an interrupted run has left with the queue
+        ({"a": QUARANTINED, "b": QUARANTINED, "c": OPEN | QUARANTINED}, [("cancel", "b"), ("cancel", "c")]),
         ({"a": set(), "b": OPEN}, [("add", "a")]),
-        ({"b": CLOSED}, [("cancel", "b"), ("add", "a")]),
+        ({"b": QUARANTINED}, [("cancel", "b"), ("add", "a")]),
     ],
     ids=["as it should be", "others have it", "nothing yet", "silent"],
 )
@@ -32,12 +32,12 @@ def test_one_worker_alone_takes_the_canary(active: dict[str, set[str]], left: li
 
 def test_a_worker_is_opened_and_gives_the_canary_up() -> None:
     queues = {"default", "reports"}
-    assert changes("a", {"a": CLOSED, "b": CLOSED}, queues) == [
+    assert changes("a", {"a": QUARANTINED, "b": QUARANTINED}, queues) == [
         ("cancel_consumer", QUEUE, "a"),
         ("add_consumer", "default", "a"),
         ("add_consumer", "reports", "a"),
     ]
-    assert changes("a", {"a": queues, "b": CLOSED}, queues) == []
+    assert changes("a", {"a": queues, "b": QUARANTINED}, queues) == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_nothing_found_is_nothing_said() -> None:
 
 def test_a_finding_names_host_variable_value_expectation_and_remedy() -> None:
     assert report([Finding("host w1", "redis_port", "0", "a port", "set it")], HEADING) == (
-        "1 finding.\n1. host w1: redis_port = 0\n   expected: a port\n   mend it: set it"
+        "1 finding.\n1. host w1: redis_port = 0\n   expected: a port\n   fix: set it"
     )
 
 

@@ -1170,7 +1170,7 @@ def authority(directory: Path, certificate: bytes | None, key: bytes | None) -> 
 @pytest.mark.parametrize(
     ("certificate", "key"),
     [(None, None), (None, ROOT.encrypted_key(PASSPHRASE)), (ROOT.pem, ROOT.encrypted_key(PASSPHRASE))],
-    ids=["none yet", "a run that was broken off", "both"],
+    ids=["none yet", "an interrupted run", "both"],
 )
 def test_an_authority_that_a_run_can_use(tmp_path: Path, certificate: bytes | None, key: bytes | None) -> None:
     assert authority(tmp_path, certificate, key) == []

@@ -27,7 +27,7 @@ def has_no_default(option: dict[str, Any]) -> bool:
 
 
 def is_computed(default: Any) -> bool:
-    """Say whether a default of a role is a template."""
+    """Return whether a default of a role is a template."""
     return isinstance(default, str) and ("{{" in default or "{%" in default)
 
 

@@ -44,7 +44,7 @@ def status(*units: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "certificates": {"/etc/airflow/tls/ca.pem": NOW + 300 * DAY},
         "backup": None,
         "drained": None,
-        "closed": False,
+        "quarantined": False,
     } | changes
 
 
@@ -198,7 +198,7 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
         ({"release": ""}, "worker2: no release of the runtime is current"),
         ({"backup": {"ok": False}}, "worker2: the last backup failed, or its verification did"),
         ({"backup": {"ok": True, "kind": "diff", "time": NOW - 3 * DAY}}, "worker2: the last backup is 3 d old"),
-        ({"closed": True}, "worker2: its worker has not passed its canary after an upgrade, and takes no tasks"),
+        ({"quarantined": True}, "worker2: the worker is quarantined: its canary has not passed after an upgrade"),
         (
             {"release": "3.2.1-ba9876543210"},
             "cluster: different Airflow versions: 3.2.1 on worker2; 3.3.2 on control1, worker1",
@@ -276,10 +276,10 @@ def test_a_scheduler_without_heartbeat_is_a_reason(jobs: Sequence[dict[str, Any]
 
 def test_a_probe_that_is_missing_whole_or_in_part_is_a_reason_and_the_rest_is_told() -> None:
     assert reasons(replace(cluster(), probe=None, probe_error="no way")) == [
-        "cluster: tasks, queues and workers could not be asked: no way"
+        "cluster: tasks, queues and workers could not be queried: no way"
     ]
     half = cluster(database=None, errors={"database": "OperationalError: refused"})
-    assert reasons(half) == ["cluster: database could not be asked: OperationalError: refused"]
+    assert reasons(half) == ["cluster: database could not be queried: OperationalError: refused"]
     assert "celery@worker2" in status_report.text(half)
 
 

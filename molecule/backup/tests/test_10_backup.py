@@ -89,7 +89,9 @@ def test_a_second_backup_adds_what_changed_and_replaces_the_copy(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("said", [r"Run \| Make a backup and verify it", r"Fetch \| Copy it"], ids=["made", "copied"])
+@pytest.mark.parametrize(
+    "said", [r"Back up \| Create and verify", r"Copy to controller \| Copy the snapshot"], ids=["made", "copied"]
+)
 def test_a_backup_whose_controller_is_killed_is_made_again(
     cluster: Cluster, playbooks: Playbooks, copy: Path, made: str, said: str
 ) -> None:
@@ -100,7 +102,7 @@ def test_a_backup_whose_controller_is_killed_is_made_again(
     playbooks.run("playbooks/backup.yml").must_succeed()
     after = (copy / "latest").resolve()
     assert json.loads((after / "backup.json").read_text())["label"] == last(cluster)["label"]
-    # Nothing is left of the run that was broken off, here and there.
+    # Nothing is left of the interrupted run, on the controller and on the host.
     assert [path for path in copy.iterdir() if not path.is_symlink()] == [after]
     assert Machines(cluster).shell(cluster.first("postgres"), f"ls -A {REPOSITORY}").split() == ["archive", "backup"]
 

@@ -103,7 +103,7 @@ def test_moments(database: Database) -> None:
     fourth = database.add(4)
     database.add(5)
     database.stop()
-    # Back, and once more, as after a restore that was broken off
+    # Back, and once more, as after an interrupted restore
     database.program("restore", f"--to={second}")
     assert database.restore(second) == "1,2"
     database.stop("immediate")

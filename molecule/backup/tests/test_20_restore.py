@@ -74,7 +74,7 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     machines.run(control, "airflow", "variables", "set", "after", SHOWN)
     playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}").must_fail("Nothing was touched")
     assert variable(cluster, "after") == SHOWN
-    # The controller dies when the old database is gone; the same command again mends it.
+    # The controller dies when the old database is gone; the same command completes the restore.
     restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
     playbooks.kill_at(r"Restore \| Replace the database", *restore)
     playbooks.run(*restore).must_succeed()
@@ -160,7 +160,7 @@ def destroyed(
     elsewhere = new_controller()
     said = elsewhere.run("playbooks/restore.yml").must_fail("Nothing was touched").text
     assert f"{copy}/latest" in said
-    elsewhere.kill_at(r"Bring \| Copy it", "playbooks/restore.yml", "-e", "confirm=yes")
+    elsewhere.kill_at(r"Copy to host \| Copy the repository", "playbooks/restore.yml", "-e", "confirm=yes")
     elsewhere.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
     return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
 

@@ -143,7 +143,7 @@ def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, nam
         assert re.search(r"path=/opt/airflow/releases/[^/ ]+/bin/python ", shown["ExecStart"]), shown["ExecStart"]
         assert "/bin/sh" not in shown["ExecStart"]
         assert "bash" not in shown["ExecStart"]
-        # Gives up never: a broker that is away for an hour must not end in a dead unit.
+        # systemd never stops restarting: a broker that is unavailable for an hour must not leave a failed unit.
         assert shown["StartLimitIntervalUSec"] == "0"
         command = host.check_output(f"tr '\\0' ' ' < /proc/{shown['MainPID']}/cmdline")
         # Celery and gunicorn rename their processes; a shell in between would keep its own name.

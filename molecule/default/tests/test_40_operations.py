@@ -180,7 +180,7 @@ def test_a_machine_that_is_not_fit_is_refused_and_left_alone(refused: str, expec
     findings = [" ".join(text.split()) for text in re.split(r"\n\s+(?=\d+\. )", refused)]
     found = [text for text in findings if expected in text]
     assert found, refused[-3000:]
-    for word in ("expected:", "mend it:"):
+    for word in ("expected:", "fix:"):
         assert word in found[0]
 
 
@@ -356,7 +356,11 @@ def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
             start_new_session=True,
         )
     # The worst moment: the new unit file is written, the unit still runs with the old one.
-    wait_for(lambda: "Process | Run worker" in log.read_text(), what="the run at the workers' units", seconds=300)
+    wait_for(
+        lambda: "Process | Ensure the unit is running: worker" in log.read_text(),
+        what="the run at the workers' units",
+        seconds=300,
+    )
     os.killpg(process.pid, signal.SIGINT)
     try:
         status = process.wait(timeout=60)

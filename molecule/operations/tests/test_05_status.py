@@ -1,4 +1,4 @@
-"""What status.yml says of a cluster that is well, of one that is not, and of settings that were changed by hand."""
+"""The report of status.yml for a healthy cluster, for an unhealthy one, and for settings that were changed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker is drained under load and comes back: no task is lost, retried or run twice, whatever is broken off."""
+"""A worker is drained under load and comes back, also after an interruption: no task is lost, retried or run twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def start_long_run(
 
 def test_the_last_worker_of_a_queue_is_not_drained(playbooks: Playbooks) -> None:
     # What needs no machine to be refused is in tests/preflight.
-    done = playbooks.run(DRAIN, "-e", "worker=airflow_worker").must_fail("nobody else takes tasks from queue default")
+    done = playbooks.run(DRAIN, "-e", "worker=airflow_worker").must_fail(
+        "no other worker takes tasks from queue default"
+    )
     assert "Nothing was touched" in done.text
     assert done.changed == 0
 
@@ -170,7 +172,7 @@ def test_a_drain_whose_controller_is_killed(
 def test_an_undrain_whose_controller_is_killed(machines: Machines, playbooks: Playbooks, worker: str) -> None:
     playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed()
     # The worst moment: nothing says any more that it is drained, and nothing has started it.
-    playbooks.kill_at(r"Undrain \| Run the worker", UNDRAIN, "-e", f"worker={worker}")
+    playbooks.kill_at(r"Undrain \| Ensure the worker is running", UNDRAIN, "-e", f"worker={worker}")
     playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed()
     assert active(machines, worker) == "active"
     assert queues(machines, worker) == ["default"]

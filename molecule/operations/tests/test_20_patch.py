@@ -88,7 +88,7 @@ def test_a_run_that_was_killed_at_a_reboot_is_gone_on_with(
 ) -> None:
     worker = cluster.workers[0]
     machines.run(worker, "touch", "/run/reboot-required")
-    playbooks.kill_at(r"TASK \[Reboot\]", PATCH)
+    playbooks.kill_at(r"TASK \[Reboot the host", PATCH)
     # It may be about to reboot, or not.
     wait_for(
         lambda: marker(machines, worker).get("by") == "patch",
@@ -112,7 +112,7 @@ def test_the_first_bad_host_ends_the_run(
     machines.run(first, "mv", "/usr/sbin/shutdown", "/usr/sbin/shutdown.away")
     before = boots(machines, second)
     try:
-        playbooks.run(PATCH).must_fail("The hosts behind it were not touched")
+        playbooks.run(PATCH).must_fail("The hosts after it were not changed")
     finally:
         machines.run(first, "mv", "/usr/sbin/shutdown.away", "/usr/sbin/shutdown")
     assert boots(machines, second) == before

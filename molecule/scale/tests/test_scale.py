@@ -1,4 +1,4 @@
-"""Two workers, four, and two again, under load: nothing is lost. One goes by the book, one is dead."""
+"""Two workers, four, and two again, under load: nothing is lost. One is removed cleanly, one is dead."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_two_workers_become_four_and_two_again(
     with Load(small) as load:
         wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
         # The worst moment: the new count of slots is written down, and the scheduler runs with the old one.
-        playbooks.kill_at(r"Slots \| Run the scheduler with them", "site.yml", *limit, "--flush-cache")
+        playbooks.kill_at(
+            r"Slots \| Ensure the scheduler runs with the number of slots", "site.yml", *limit, "--flush-cache"
+        )
         done = playbooks.run("site.yml", *limit, "--flush-cache").must_succeed()
         # The new machines, and on the control node the count of slots and the firewall's addresses
         assert changed_hosts(done) <= {*added, small.first("control_plane")}
@@ -93,7 +95,7 @@ def test_two_workers_become_four_and_two_again(
             seconds=240,
         )
 
-        # By the book: first what it would do, then, the controller being killed in between, what it does.
+        # A clean removal: first without a confirmation, then with one, with the controller killed in between.
         before = machines.shell(leaving, LEFT)
         playbooks.run(REMOVE, "-e", f"worker={leaving}").must_fail("-e confirm=yes")
         assert machines.shell(leaving, LEFT) == before
@@ -103,7 +105,7 @@ def test_two_workers_become_four_and_two_again(
             r"TASK \[airflow_celery.cluster.airflow_host : Absent \| Remove the users\]", REMOVE, *options
         )
         said = playbooks.run(REMOVE, *options).must_succeed().text
-        assert f"{leaving} is removed. Take its lines out of" in said
+        assert f"{leaving} is removed. Remove its lines from" in said
         assert playbooks.run(REMOVE, *options).must_succeed().changed == 0
         assert machines.shell(leaving, LEFT).split() == ["/var/lib/airflow"]
         own = int(large.variables[leaving]["airflow_worker_concurrency"])

@@ -1,4 +1,4 @@
-"""New secrets for a cluster at work: no task notices, the old ones are refused, a rotation that broke off goes on."""
+"""New secrets for a cluster at work: no task notices, the old ones are refused, an interrupted rotation continues."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def rotated(
             first = log.stat().st_size
             wait_for(
                 lambda: (
-                    b"TASK [airflow_celery.cluster.airflow : Process | Run scheduler]" in log.read_bytes()[first:]
+                    b"TASK [airflow_celery.cluster.airflow : Process | Ensure the unit is running: scheduler]"
+                    in log.read_bytes()[first:]
                     or process.poll() is not None
                 ),
                 what="the scheduler's turn",
@@ -132,7 +133,7 @@ def test_every_secret_is_new_and_none_is_left_over(rotated: Rotated) -> None:
     # A repository of backups keeps its passphrase.
     assert [name for name in SECRETS if before[name] == after[name]] == ["backup_passphrase"]
     assert {"airflow_secrets_next", "airflow_secrets_previous"} & file_of(cluster).keys() == set()
-    assert "A rotation was broken off; this run finishes it" in output
+    assert "A rotation was interrupted; this run finishes it" in output
 
 
 def test_neither_old_nor_new_secrets_were_printed(rotated: Rotated) -> None:

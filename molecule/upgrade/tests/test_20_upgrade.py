@@ -1,4 +1,4 @@
-"""From an older Airflow to the present one, under load, broken off and gone on with; a bad worker; and back."""
+"""From an older Airflow to the present one, under load, interrupted and continued; a bad worker; and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 OLD, NEW = "3.3.0", "3.3.2"
 UPGRADE, ROLLBACK = "playbooks/upgrade.yml", "playbooks/rollback.yml"
 STATE = "/var/lib/airflow/upgrade.json"
-CLOSED = "/etc/airflow/worker/canary.env"
+QUARANTINED = "/etc/airflow/worker/canary.env"
 # Other packages make another release; small ones.
 PACKAGES = json.dumps({"airflow_runtime_extra_requirements": ["bokeh_sampledata", "roman"]})
 
@@ -73,10 +73,10 @@ def upgraded(cluster: Cluster, machines: Machines, playbooks: Playbooks) -> Iter
     client.pause(DAG, False)
     assert versions(machines, cluster) == {OLD}
     with Load(cluster) as load:
-        playbooks.kill_at(r"Canary \| Remember that it has passed", UPGRADE)
+        playbooks.kill_at(r"Canary \| Remove the canary file", UPGRADE)
         assert json.loads(machines.run("control1", "cat", STATE))["finished"] is False
         said = playbooks.run(UPGRADE).must_succeed().text
-        assert "An upgrade was broken off; this run goes on with it" in said
+        assert "An upgrade was interrupted; this run continues" in said
     yield load
 
 
@@ -97,7 +97,7 @@ def test_every_worker_passed_its_canary_and_has_its_queues(
     assert set(hosts) == set(cluster.workers)
     assert queues(cluster, machines) == {"worker1": {"default"}, "worker2": {"default", "reports"}}
     for worker in cluster.workers:
-        assert machines.shell(worker, f"test ! -e {CLOSED} && echo open").strip() == "open"
+        assert machines.shell(worker, f"test ! -e {QUARANTINED} && echo open").strip() == "open"
 
 
 def test_there_is_a_backup_and_a_way_back(upgraded: Load, machines: Machines, cluster: Cluster) -> None:
@@ -134,7 +134,7 @@ def test_back_to_the_release_before_under_load(
     state = json.loads(machines.run("control1", "cat", STATE))
     with Load(cluster) as load:
         # The controller dies when one worker is back.
-        playbooks.kill_at(r"Canary \| Remember that it has passed", ROLLBACK)
+        playbooks.kill_at(r"Canary \| Remove the canary file", ROLLBACK)
         assert versions(machines, cluster) == {OLD, NEW}
         done = playbooks.run(ROLLBACK).must_succeed()
     check_load(load, machines, cluster)
@@ -155,7 +155,9 @@ def test_a_worker_that_reaches_no_api_server_stops_the_run_before_anything_stops
         "worker1", "nft", rules + f"add rule ip cut out ip daddr {cluster.address('control1')} tcp dport 443 drop"
     )
     try:
-        done = playbooks.run(UPGRADE, "-e", PACKAGES).must_fail("worker1 failed, see above: the rest stays as it is")
+        done = playbooks.run(UPGRADE, "-e", PACKAGES).must_fail(
+            "worker1 failed, see above: the other hosts are not changed"
+        )
     finally:
         machines.run("worker1", "nft", "delete table ip cut")
     assert "control1:443" in done.text
@@ -180,7 +182,7 @@ def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
         finally:
             machines.run(bad, "nft", "delete table ip canary")
         done.must_fail(f"{bad} runs release")
-        assert "It takes no task of anybody else" in done.text
+        assert "It is quarantined" in done.text
         assert queues(cluster, machines)[bad] == {"cluster_canary"}
         assert units(machines, [rest]) == before
         playbooks.run(UPGRADE, "-e", PACKAGES).must_succeed()

@@ -95,7 +95,7 @@ class Settings:
 
 
 def say(text: str) -> None:
-    """Tell a person, or the journal, what is done."""
+    """Print a progress message."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -2,7 +2,7 @@
 
 Importing Airflow takes seconds, so the whole of it is one process instead of
 one ``airflow`` command a step. Each step first asks the database whether there
-is anything to do, so that a run that was broken off can simply be run again.
+is anything to do, so that an interrupted run can simply be repeated.
 
 Prints one JSON object as its last line: ``{"changed": ["schema", ...], "held": false}``.
 With ``--hold-schema`` nothing is done where the schema of a database in use would have to change: then ``held`` is

@@ -28,7 +28,7 @@ LIMITS = {
     "TriggererJob": ("triggerer", "triggerer_health_check_threshold"),
     "DagProcessorJob": ("dag_processor", "health_check_threshold"),
 }
-# As those of the watchdog: a broker that is away is told soon.
+# As those of the watchdog: an unavailable broker is reported soon.
 TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "max_retries": 1}
 
 
