@@ -14,6 +14,7 @@ import yaml
 from cluster_inventory import DEFAULTS, PROJECT, Cluster, ansible_program
 
 from bench.progress import tell
+from bench.shapes import BY_NAME
 from bench.stock import API_PORT, REDIS_PORT
 
 PREFIX = "acc-bench"
@@ -94,6 +95,10 @@ class Site:
         (self.inventory / "group_vars/all/main.yml").write_text(yaml.safe_dump(settings, width=1000))
         shutil.rmtree(self.dags, ignore_errors=True)
         shutil.copytree(DAGS, self.dags, ignore=shutil.ignore_patterns("__pycache__"))
+        small = self.dags / "bench_many.py"
+        for number in range(BY_NAME["many"].dags):
+            shutil.copy(small, self.dags / f"bench_many_{number:02}.py")
+        small.unlink()
         for file in OTHER_DAGS:
             shutil.copy(file, self.dags)
         self.write_hosts(workers)

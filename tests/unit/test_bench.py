@@ -154,19 +154,13 @@ def test_a_list_in_a_query_is_a_repeated_parameter(monkeypatch: pytest.MonkeyPat
     assert asked[-1] == "https://host/api/v2/dags?state=queued&state=running&limit=1"
 
 
-def test_the_dag_file_has_the_shapes() -> None:
-    tree = ast.parse((site.DAGS / "bench_shapes.py").read_text())
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    numbers = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+def test_each_shape_has_a_dag_file_with_its_numbers() -> None:
+    numbers: dict[str, int] = {}
     for shape in shapes.SHAPES:
-        assert shape.prefix in texts or f"{shape.prefix}_" in texts
-    assert numbers["DAGS"] == shapes.BY_NAME["many"].dags
+        tree = ast.parse((site.DAGS / f"{shape.prefix}.py").read_text())
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                numbers |= {ast.unparse(target): int(str(node.value.value)) for target in node.targets}
     assert shapes.BY_NAME["chain"].title.startswith(f"{numbers['CHAIN']} ")
     assert shapes.BY_NAME["deferred"].title.startswith(f"{numbers['DEFERRED']} ")
     assert shapes.BY_NAME["xcom"].title.startswith(f"{numbers['PAIRS'] * 2} ")
@@ -239,7 +233,7 @@ def cluster() -> Cluster:
 
 
 def test_stock_airflow_is_removed_as_it_was_set_up(tmp_path: Path) -> None:
-    (tmp_path / "bench_shapes.py").write_text("# a DAG\n")
+    (tmp_path / "bench_quick.py").write_text("# a DAG\n")
     host = Host()
     one = stock.Stock(cluster(), host, tmp_path)  # type: ignore[arg-type]
     one.set_up()
@@ -410,7 +404,11 @@ def test_the_settings_are_those_of_the_demo_with_names_of_its_own(tmp_path: Path
     text = (tmp_path / "inventory/group_vars/all/main.yml").read_text()
     assert "local_machines_prefix: acc-bench" in text
     assert "10.77.0.0/24" not in text
-    assert {path.name for path in (tmp_path / "dags").iterdir()} == {"bench_shapes.py", "cluster_check_dag.py"}
+    assert {path.name for path in (tmp_path / "dags").iterdir()} == {
+        *("bench_quick.py", "bench_chain.py", "bench_deferred.py", "bench_xcom.py", "cluster_check_dag.py"),
+        # A DAG has the name of its file.
+        *(f"bench_many_{number:02}.py" for number in range(shapes.BY_NAME["many"].dags)),
+    }
 
 
 def test_tasks_of_a_run_are_counted_by_its_recap() -> None:

@@ -34,6 +34,7 @@ from airflow_celery_cluster import (
     execution_api,
     fence,
     memory,
+    results_sessions,
     scheduler_wake,
     supervision,
     task_process,
@@ -101,6 +102,7 @@ def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
     fence.bind_tasks_to_supervisor()
     supervision.keep_connection()
+    supervision.share_memory()
 
 
 def tell_fence(args: tuple[Any, ...], **_: Any) -> None:
@@ -127,6 +129,8 @@ def hand_over_in_time(how: str, **_: Any) -> None:
 if sys.argv[1:2] == ["scheduler"]:
     broker_messages.install()
     scheduler_wake.install()
+    results_sessions.install()
+    CONFIG["database_engine_options"] = results_sessions.ENGINE_OPTIONS
 else:
     # A scheduler needs nothing of Celery's worker, which takes memory.
     from airflow_celery_cluster import message_privacy
