@@ -1,9 +1,9 @@
 """Measure how many heartbeats of running tasks the Execution APIs of a cluster answer each second.
 
-``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. One task runs, and many connections send
-its heartbeat again and again, with its own token: from a worker through HAProxy, as workers do, or with ``--direct``
-from the API server's host to one Execution API process. All machines share the cores of this one, so the real limit
-is above the result.
+``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. As many tasks run as the workers have
+slots, and many connections send their heartbeats again and again, each with the token of its task: from a worker
+through HAProxy, as workers do, or with ``--direct`` from the API server's host to one Execution API process. All
+machines share the cores of this one, so the real limit is above the result.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FIRST_PORT = 8091
 PROGRAM = """
 import http.client, json, ssl, sys, threading, time
 
-host, port, tls, path, body, headers, connections, seconds = json.load(sys.stdin)
+host, port, tls, requests, connections, seconds = json.load(sys.stdin)
 times, errors, until = [], [], time.monotonic() + seconds
 
-def beat():
+def beat(path, body, headers):
     if tls:
         context = ssl.create_default_context(cafile="/etc/airflow/tls/ca.pem")
         link = http.client.HTTPSConnection(host, port, context=context)
@@ -48,7 +48,7 @@ def beat():
             errors.append(f"heartbeat: HTTP {answer.status}: {text[:300]!r}")
         times.append(time.monotonic() - begun)
 
-threads = [threading.Thread(target=beat) for _ in range(connections)]
+threads = [threading.Thread(target=beat, args=requests[number % len(requests)]) for number in range(connections)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -56,6 +56,12 @@ for thread in threads:
 if errors:
     sys.exit(errors[0])
 print(json.dumps(times))
+"""
+# Prints the version of the Execution API that the client of the worker asks for. Not an import, which would write a
+# configuration for the user root.
+VERSION = r"""
+cd /opt/airflow/current/lib/python3*/site-packages/airflow/sdk/api/datamodels
+sed -n 's/^API_VERSION.* = "\(.*\)"$/\1/p' _generated.py
 """
 
 
@@ -73,18 +79,19 @@ def token(secret: str, task: str) -> str:
     return (signed + b"." + part(hmac.digest(secret.encode(), signed, hashlib.sha512))).decode()
 
 
-def start_task(client: AirflowClient, seconds: float) -> dict[str, Any]:
-    """Start a task that runs for some time; return it as soon as it runs."""
+def start_tasks(client: AirflowClient, number: int, seconds: float) -> list[dict[str, Any]]:
+    """Start tasks that run for some time; return them as soon as all of them run."""
     client.wait_for_dag(DAG, seconds=60)
     client.pause(DAG, False)
-    run = client.trigger(DAG, {"tasks": 1, "seconds": seconds})
+    run = client.trigger(DAG, {"tasks": number, "seconds": seconds})
 
-    def running() -> dict[str, Any] | None:
+    def running() -> list[dict[str, Any]] | None:
         path = f"/dags/{DAG}/dagRuns/{quote(run)}/taskInstances"
         tasks = client.call("GET", path, task_id="record_host", state="running")["task_instances"]
-        return next((task for task in tasks if task["task_id"] == "record_host" and task["pid"]), None)
+        found = [task for task in tasks if task["task_id"] == "record_host" and task["pid"]]
+        return found if len(found) == number else None
 
-    return wait_for(running, what="one running task", seconds=60)
+    return wait_for(running, what=f"{number} running tasks", seconds=60)
 
 
 def measure(
@@ -92,20 +99,31 @@ def measure(
     host: str,
     endpoint: tuple[str, int, bool],
     secret: str,
-    task: dict[str, Any],
+    tasks: list[dict[str, Any]],
     *,
     connections: int,
     seconds: float,
 ) -> list[float]:
-    """Send heartbeats of a running task from a machine; return how long each one took, in seconds.
+    """Send heartbeats of running tasks from a machine; return how long each one took, in seconds.
 
     :param endpoint: host, port and whether there is TLS.
     :param secret: what the cluster signs tokens of tasks with.
     """
-    headers = {"Authorization": f"Bearer {token(secret, task['id'])}", "Content-Type": "application/json"}
-    path = f"/execution/task-instances/{task['id']}/heartbeat"
-    body = json.dumps({"hostname": task["hostname"], "pid": task["pid"]})
-    wanted = json.dumps([*endpoint, path, body, headers, connections, seconds])
+    # As the client of the worker sends it.
+    version = machines.shell(host, VERSION).strip()
+    requests = [
+        (
+            f"/execution/task-instances/{task['id']}/heartbeat",
+            json.dumps({"hostname": task["hostname"], "pid": task["pid"]}),
+            {
+                "Authorization": f"Bearer {token(secret, task['id'])}",
+                "Content-Type": "application/json",
+                "Airflow-API-Version": version,
+            },
+        )
+        for task in tasks
+    ]
+    wanted = json.dumps([*endpoint, requests, connections, seconds])
     return list(json.loads(machines.told(host, wanted, "python3", "-c", PROGRAM)))
 
 
@@ -120,7 +138,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="time to measure (default 20)")
     arguments = parser.parse_args()
     cluster = Cluster.read(arguments.inventory)
-    task = start_task(cluster.client(), arguments.seconds + 10)
+    slots = sum(int(cluster.variables[worker]["airflow_worker_concurrency"]) for worker in cluster.workers)
+    tasks = start_tasks(cluster.client(), slots, arguments.seconds + 10)
     haproxy = cluster.first("haproxy")
     port = int(cluster.variables[haproxy]["haproxy_execution_api_port"])
     address = cluster.variables[haproxy]["airflow_address"] or cluster.address(haproxy)
@@ -129,13 +148,14 @@ def main() -> int:
         cluster.first("airflow_api_server") if arguments.direct else cluster.workers[0],
         ("127.0.0.1", FIRST_PORT, False) if arguments.direct else (address, port, True),
         cluster.password("airflow_jwt_secret"),
-        task,
+        tasks,
         connections=arguments.connections,
         seconds=arguments.seconds,
     )
     slow = statistics.quantiles(times, n=20)[-1]
     print(
-        f"{len(times) / arguments.seconds:.0f} heartbeats per second over {arguments.connections} connections; "
+        f"{len(times) / arguments.seconds:.0f} heartbeats per second over {arguments.connections} connections, "
+        f"{len(tasks)} running tasks; "
         f"answered in {statistics.median(times) * 1000:.0f} ms (median), {slow * 1000:.0f} ms (95th percentile)"
     )
     return 0

@@ -96,11 +96,11 @@ def heartbeats(side: Side, machines: Machines, control: str) -> dict[str, Any]:
     """Return how many heartbeats one Execution API process answers each second."""
     with step("heartbeats"):
         client = side.client()
-        task = heartbeat_benchmark.start_task(client, HEARTBEAT_SECONDS + 10)
+        tasks = heartbeat_benchmark.start_tasks(client, side.slots, HEARTBEAT_SECONDS + 10)
         times = heartbeat_benchmark.measure(
-            machines, control, side.endpoint, side.key, task, connections=CONNECTIONS, seconds=HEARTBEAT_SECONDS
+            machines, control, side.endpoint, side.key, tasks, connections=CONNECTIONS, seconds=HEARTBEAT_SECONDS
         )
-        client.wait_for_run(heartbeat_benchmark.DAG, task["dag_run_id"], seconds=120)
+        client.wait_for_run(heartbeat_benchmark.DAG, tasks[0]["dag_run_id"], seconds=120)
         return {"per_second": len(times) / HEARTBEAT_SECONDS, "connections": CONNECTIONS}
 
 

@@ -281,15 +281,20 @@ def test_heartbeats_are_sent_with_a_token_that_stands_in_no_command_line() -> No
             self.texts.append(text)
             return "[0.1, 0.2]"
 
+        def shell(self, name: str, script: str, check: bool = True) -> str:
+            return "2026-06-30\n"
+
     host = Listening()
-    task = {"id": "0-1", "hostname": "worker1", "pid": 7}
+    tasks = [{"id": "0-1", "hostname": "worker1", "pid": 7}]
     endpoint = ("127.0.0.1", 8091, False)
-    times = heartbeat_benchmark.measure(host, "control1", endpoint, "key", task, connections=8, seconds=20)  # type: ignore[arg-type]
+    times = heartbeat_benchmark.measure(host, "control1", endpoint, "key", tasks, connections=8, seconds=20)  # type: ignore[arg-type]
     assert times == [0.1, 0.2]
-    address, port, tls, path, body, headers, connections, seconds = json.loads(host.texts[0])
+    address, port, tls, [[path, body, headers]], connections, seconds = json.loads(host.texts[0])
     assert (address, port, tls, connections, seconds) == ("127.0.0.1", 8091, False, 8, 20)
     assert path == "/execution/task-instances/0-1/heartbeat"
     assert json.loads(body) == {"hostname": "worker1", "pid": 7}
+    # Without the version another part of the Execution API answers.
+    assert headers["Airflow-API-Version"] == "2026-06-30"
     assert headers["Authorization"].removeprefix("Bearer ") not in " ".join(host.commands[0])
 
 

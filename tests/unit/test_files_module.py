@@ -315,12 +315,12 @@ def test_a_link_is_created_changed_and_left_alone(ensure: Ensure, tmp_path: Path
         link = [{"dest": "current", "state": "link", "target": name}]
         assert ensure(link, "--check").files == ["current"]
         assert ensure(link).files == ["current"]
-        assert os.readlink(host / "current") == name
+        assert (host / "current").readlink() == Path(name)
         assert ensure(link).files == []
     # An interrupted run
     (host / ".current.ansible-new").symlink_to("releases/3")
     assert ensure([{"dest": "current", "state": "link", "target": "releases/4"}]).files == ["current"]
-    assert (os.readlink(host / "current"), len(os.listdir(host))) == ("releases/4", 1)
+    assert [(path.name, path.readlink()) for path in host.iterdir()] == [("current", Path("releases/4"))]
 
 
 def test_an_interrupted_run_leaves_the_old_file(ensure: Ensure, tmp_path: Path) -> None:
