@@ -206,3 +206,26 @@ def test_the_process_of_a_task_has_no_connection(transport: Any, server: Executi
     # And the connection of the supervisor goes on.
     assert ask(transport, server, "b") == "b"
     assert len(server.connections) == 1
+
+
+def test_a_garbage_collection_in_the_process_of_a_task_leaves_the_memory_of_the_supervisor_alone() -> None:
+    program = f"""
+import gc, importlib.util, os
+spec = importlib.util.spec_from_file_location("supervision", {str(SOURCE)!r})
+supervision = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(supervision)
+if SHARE:
+    supervision.share_memory()
+objects = len(gc.get_objects())
+child = os.fork()
+if child == 0:
+    os._exit(0 if gc.get_freeze_count() >= objects * 0.9 else 1)
+shared = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+# The supervisor itself collects its garbage as before.
+print(shared, gc.get_freeze_count())
+"""
+    for share in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", f"SHARE = {share}\n{program}"], check=True, capture_output=True, text=True
+        )
+        assert done.stdout.split() == [str(share), "0"]

@@ -80,3 +80,22 @@ def test_a_process_of_the_pool_keeps_its_connection(
     run_cluster_check(tasks=tasks, seconds=0)
     # A connection that was idle for too long is made anew, and a worker is asked whether it reaches the Execution API.
     assert connections(host) - before < tasks / 2
+
+
+def sessions(host: Host) -> int:
+    """Return how many sessions the results database has had."""
+    query = "SELECT sessions FROM pg_stat_database WHERE datname = 'celery_results'"
+    # From another database, because the query is a session, too.
+    return int(psql(host, "postgres", 5433, query))
+
+
+def test_schedulers_and_processes_of_the_pool_keep_their_session_of_the_results(
+    cluster: Cluster, connect: Connect, run_cluster_check: Callable[..., list[TaskInstance]]
+) -> None:
+    host = connect(cluster.first("postgres"))
+    slots = sum(int(cluster.variables[worker]["airflow_worker_concurrency"]) for worker in cluster.workers)
+    run_cluster_check(tasks=2 * slots, seconds=1)
+    before = sessions(host)
+    tasks = 4 * slots
+    run_cluster_check(tasks=tasks, seconds=0)
+    assert sessions(host) - before < tasks / 2
