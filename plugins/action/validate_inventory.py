@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from errno import EACCES
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ class ActionModule(ActionBase):
         findings = [*stray_words(variables), *check(inventory), *check_programs(inventory, arguments["programs"])]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)
         if findings:
-            return result | {"failed": True, "msg": report(findings, HEADING)}
+            constants = self._constants()
+            explained = [explain_constant(finding, constants) for finding in findings]
+            return result | {"failed": True, "msg": report(explained, HEADING)}
         return result | {"changed": False, "machines": machine_plans(inventory, variables["ansible_play_hosts_all"])}
 
     def _inventory_of(self, variables: Mapping[str, Any]) -> Inventory:
@@ -67,6 +70,13 @@ class ActionModule(ActionBase):
             options=AirflowOptions.load(ROLES / "preflight" / "files" / "airflow_options.json"),
             read=self._read,
         )
+
+    def _constants(self) -> dict[str, str]:
+        """Return the roles by the public variables that they define for each other in vars/main.yml."""
+        files = sorted(ROLES.glob("*/vars/main.yml"))
+        return {
+            name: file.parent.parent.name for file in files for name in self._load(file) if not name.startswith("_")
+        }
 
     def _read(self, path: str) -> bytes:
         """Return the content of a file as module copy would write it: decrypted, if ansible-vault encrypted it."""
@@ -97,6 +107,17 @@ class ActionModule(ActionBase):
 
         own = {key: value for key, value in raw.items() if key.startswith(PREFIXES)}
         return Host(name, list(raw.get("group_names", ())), own, render)
+
+
+def explain_constant(finding: Finding, constants: Mapping[str, str]) -> Finding:
+    """Return a finding with the reason why an inventory cannot set a constant of a role.
+
+    Otherwise it would be an unknown variable, with the nearest variable as a remedy.
+    """
+    role = constants.get(finding.variable)
+    if role is None:
+        return finding
+    return replace(finding, expected=f"not set by an inventory: role {role} decides it", remedy="remove it")
 
 
 def stray_words(variables: Mapping[str, Any]) -> list[Finding]:

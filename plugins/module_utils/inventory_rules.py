@@ -75,8 +75,23 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
     "redis_users": "set airflow_broker_password and flower_broker_password instead",
 }
-# Facts that the roles set. An operation that plays site.yml several times finds them at the second one.
-SET_BY_THE_ROLES = frozenset({"airflow_runtime_lock", "airflow_runtime_release", "airflow_scheduler_has_slots"})
+# Facts that the roles set, and results that they register. An operation that plays site.yml several times finds them at
+# the second one.
+SET_BY_THE_ROLES = frozenset(
+    {
+        "airflow_not_deployed",
+        "airflow_pinned_release",
+        "airflow_process_result",
+        "airflow_runtime_lock",
+        "airflow_runtime_release",
+        "airflow_scheduler_has_slots",
+        "airflow_worker_state",
+        "backup_dags_copied",
+        "backup_repository_copy_dir",
+        "backup_restore_source",
+        "preflight_inventory",
+    }
+)
 # One host would look for the other at the wrong port, or run another release, if these differed.
 SAME_EVERYWHERE = (
     "airflow_version",

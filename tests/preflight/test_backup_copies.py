@@ -38,7 +38,7 @@ def test_a_new_copy_replaces_only_older_copies_of_the_same_database(play: Play, 
         copy_of(copies, name, database)
     inventory.write_text("control1 ansible_connection=local\n")
     playbook = tmp_path / "prune.yml"
-    variables = {"backup_fetch_dir": str(copies), "__backup_copy_dir": str(copies / new)}
+    variables = {"backup_fetch_dir": str(copies), "backup_repository_copy_dir": str(copies / new)}
     playbook.write_text(
         yaml.safe_dump(
             [

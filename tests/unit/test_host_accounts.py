@@ -28,7 +28,7 @@ def make(root: Path, processes: list[str]) -> str:
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)
     environment.filters["comment"] = lambda text: f"# {text}"
     template = environment.from_string((ROLES / "airflow_host/templates/sysusers.conf.j2").read_text())
-    values = {"ansible_managed": "managed", "airflow_user": "airflow", "__airflow_home": "/var/lib/airflow"}
+    values = {"ansible_managed": "managed", "airflow_user": "airflow", "airflow_home_dir": "/var/lib/airflow"}
     (root / "airflow.conf").write_text(template.render(**values, __airflow_host_processes=processes))
     done = subprocess.run(
         [str(SYSUSERS), f"--root={root}", root / "airflow.conf"], capture_output=True, text=True, check=True
@@ -69,7 +69,7 @@ def test_an_account_of_an_earlier_deployment_stays_as_it_is(tmp_path: Path) -> N
 
 
 def test_the_processes_of_a_group_are_those_of_its_parts() -> None:
-    groups = load("airflow/vars/main.yml")["__airflow_group_processes"]
+    groups = load("airflow/vars/main.yml")["airflow_group_processes"]
     specs = load("airflow/meta/argument_specs.yml")["argument_specs"]
     choices = specs["process"]["options"]["airflow_process"]["choices"]
     assert sorted([*(name for names in groups.values() for name in names), "database"]) == sorted(choices)

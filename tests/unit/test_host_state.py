@@ -119,7 +119,7 @@ def test_the_units_of_the_project_are_traces() -> None:
 
 # --- Versions and backups ---------------------------------------------------------------------------------------------
 def test_postgres_versions_are_those_of_the_role() -> None:
-    text = yaml.safe_load((ROLES / "postgres/vars/main.yml").read_text())["__postgres_version"]
+    text = yaml.safe_load((ROLES / "postgres/vars/main.yml").read_text())["postgres_major_version"]
     assert all(f"'{debian}': '{version}'" in text for debian, version in host_state.POSTGRES_VERSIONS.items())
 
 

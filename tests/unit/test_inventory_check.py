@@ -946,7 +946,7 @@ def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any],
 
 
 def test_what_is_hidden_is_what_the_sandbox_says() -> None:
-    sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["__airflow_sandbox"]
+    sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["airflow_sandbox_settings"]
     assert all(sandbox[setting] is True for setting in rules.HIDDEN_PATHS.values())
     assert sandbox["ProtectSystem"] == "strict"
 

@@ -37,7 +37,7 @@ FREE_FORM = {
     "postgres_settings",
 }
 # Computed from free-form values, and shows none of them.
-HARMLESS = {"__backup_is_directory"}
+HARMLESS = {"backup_repository_is_directory"}
 
 
 def tasks_below(tasks: Any) -> Iterator[Mapping[str, Any]]:

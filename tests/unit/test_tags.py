@@ -17,7 +17,7 @@ OTHER_TAGS = {"leftovers"}
 # Facts of a play with a tag that another play reads: it does without the fact.
 OPTIONAL = {
     "airflow_scheduler_has_slots": "the slots of added workers are set if the scheduler's play was left out",
-    "__airflow_not_deployed": "set by role airflow, in the same play",
+    "airflow_not_deployed": "set by role airflow, in the same play",
 }
 
 
