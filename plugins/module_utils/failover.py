@@ -40,7 +40,7 @@ LEAST_MARGIN = 1.5
 LEAST_SECONDS = 12
 MOST_SECONDS = 3600
 # Heartbeats a second that one API server process answers on a core of its own; scripts/heartbeat_benchmark.py measures.
-HEARTBEATS_PER_API_PROCESS = 100
+HEARTBEATS_PER_API_PROCESS = 500
 # Airflow's default of [execution_api] jwt_expiration_time.
 TOKEN_SECONDS = 600
 # A queued task that no worker starts is queued anew: its message was lost with the broker, or with the worker that had

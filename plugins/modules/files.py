@@ -170,7 +170,8 @@ class Files:
 
     def attributes(self, file: dict[str, Any]) -> dict[str, Any]:
         """Return what a file is to be, with numbers; the number of an account that does not exist is None."""
-        path, wanted = file["dest"], {}
+        path = file["dest"]
+        wanted: dict[str, Any] = {}
         if file["state"] == "link":
             return wanted
         for kind in ("owner", "group"):
