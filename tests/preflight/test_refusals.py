@@ -510,7 +510,7 @@ ROWS = [
     Row(
         "failover",
         "more slots than the Execution APIs can hear",
-        on("worker1", airflow_worker_concurrency=1500),
+        everywhere(airflow_execution_api_instances=1, airflow_worker_concurrency=500),
         (
             "group airflow: airflow_failover_seconds = 20",
             "heartbeats per second",
