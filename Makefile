@@ -84,8 +84,8 @@ compare: setup ## Lose a worker with our settings and with Airflow's own, and wr
 	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
 	$(BIN)/molecule destroy --scenario-name failover
 
-bench: setup ## Measure the cluster against stock Airflow, and write docs/performance.md (hours; ONLY=deploy,tasks,idle,heartbeats KEEP=yes)
-	cd scripts && ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+bench: setup ## Measure the cluster against stock Airflow, and write docs/performance.md (hours; ONLY=deploy,tasks,idle,heartbeats ROUNDS=3 KEEP=yes)
+	cd scripts && ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
 
 docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
 	$(BIN)/python scripts/document_variables.py
