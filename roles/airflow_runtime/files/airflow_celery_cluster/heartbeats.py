@@ -154,7 +154,7 @@ class Heartbeats:
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
             content = json.loads(body)
-            if content.keys() != {"hostname", "pid"} or type(content["pid"]) is not int:
+            if content.keys() != {"hostname", "pid"} or not isinstance(content["pid"], int):
                 return False
             return await self._batches.renew(Heartbeat(task, str(content["hostname"]), content["pid"]))
         except Exception:
