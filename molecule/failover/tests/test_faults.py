@@ -31,7 +31,8 @@ def test_no_task_is_lost_and_none_runs_twice_at_once(cluster: Cluster, name: str
 def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(cluster: Cluster) -> None:
     machines = Machines(cluster)
     scene = Scene(cluster, machines, cluster.client())
-    scene.begin_load({"tasks": 4, "seconds": 10})
+    # Long enough for a host on which Podman removes other machines meanwhile.
+    scene.begin_load({"tasks": 4, "seconds": 40})
     scores = machines.shell(
         scene.worker,
         f"main={machines.main_process(scene.worker, WORKER)}; cat /proc/$main/oom_score_adj; "
