@@ -39,7 +39,8 @@ LEAST_KILL_GRACE = 2.0
 LEAST_MARGIN = 1.5
 LEAST_SECONDS = 12
 MOST_SECONDS = 3600
-# Heartbeats a second that one API server process answers on a core of its own; scripts/heartbeat_benchmark.py measures.
+# Heartbeats a second that are accepted for one Execution API process, a third of what
+# scripts/heartbeat_benchmark.py --direct measured on two cores that everything shared.
 HEARTBEATS_PER_API_PROCESS = 500
 # Airflow's default of [execution_api] jwt_expiration_time.
 TOKEN_SECONDS = 600

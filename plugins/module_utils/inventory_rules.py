@@ -80,6 +80,7 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
 SET_BY_THE_ROLES = frozenset(
     {
         "airflow_not_deployed",
+        "airflow_packages_installed",
         "airflow_pinned_release",
         "airflow_process_result",
         "airflow_runtime_lock",

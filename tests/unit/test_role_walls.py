@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.action.validate_inventory import explain_constant
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import SET_BY_THE_ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -71,3 +72,28 @@ def test_an_inventory_cannot_set_a_shared_variable() -> None:
     assert (explained.expected, explained.remedy) == ("not set by an inventory: role airflow decides it", "remove it")
     other = Finding("host worker1", "airflow_home_dri", "'/data'", "a variable of docs/variables.md", "rename it")
     assert explain_constant(other, constants) == other
+
+
+def results(tasks: object) -> Iterator[str]:
+    """Yield the names of the facts and results of tasks, also of those in blocks."""
+    if isinstance(tasks, list):
+        for task in tasks:
+            yield from results(task)
+    elif isinstance(tasks, dict):
+        yield from tasks.get("ansible.builtin.set_fact", {})
+        if "register" in tasks:
+            yield tasks["register"]
+        for part in ("block", "rescue", "always"):
+            yield from results(tasks.get(part))
+
+
+def test_the_inventory_check_knows_the_public_results_of_roles() -> None:
+    # An operation that validates the inventory again would refuse them as unknown variables.
+    found = {
+        name
+        for path in (ROOT / "roles").glob("*/tasks/*.yml")
+        for name in results(yaml.safe_load(path.read_text()))
+        if not name.startswith("_")
+    }
+    assert found
+    assert sorted(found - SET_BY_THE_ROLES) == []

@@ -68,20 +68,6 @@ def connections(host: Host) -> int:
     return int(row["conn_tot"])
 
 
-def test_a_process_of_the_pool_keeps_its_connection(
-    cluster: Cluster, connect: Connect, run_cluster_check: Callable[..., list[TaskInstance]]
-) -> None:
-    host = connect(cluster.first("haproxy"))
-    slots = sum(int(cluster.variables[worker]["airflow_worker_concurrency"]) for worker in cluster.workers)
-    # Each of them has a connection then.
-    run_cluster_check(tasks=2 * slots, seconds=1)
-    before = connections(host)
-    tasks = 4 * slots
-    run_cluster_check(tasks=tasks, seconds=0)
-    # A connection that was idle for too long is made anew, and a worker is asked whether it reaches the Execution API.
-    assert connections(host) - before < tasks / 2
-
-
 def sessions(host: Host) -> int:
     """Return how many sessions the results database has had."""
     query = "SELECT sessions FROM pg_stat_database WHERE datname = 'celery_results'"
@@ -89,13 +75,20 @@ def sessions(host: Host) -> int:
     return int(psql(host, "postgres", 5433, query))
 
 
-def test_schedulers_and_processes_of_the_pool_keep_their_session_of_the_results(
-    cluster: Cluster, connect: Connect, run_cluster_check: Callable[..., list[TaskInstance]]
+@pytest.mark.parametrize(("group", "count"), [("haproxy", connections), ("postgres", sessions)])
+def test_schedulers_and_processes_of_the_pool_keep_their_connections(
+    cluster: Cluster,
+    connect: Connect,
+    run_cluster_check: Callable[..., list[TaskInstance]],
+    group: str,
+    count: Callable[[Host], int],
 ) -> None:
-    host = connect(cluster.first("postgres"))
+    host = connect(cluster.first(group))
     slots = sum(int(cluster.variables[worker]["airflow_worker_concurrency"]) for worker in cluster.workers)
+    # Each process of the pool has its connections then.
     run_cluster_check(tasks=2 * slots, seconds=1)
-    before = sessions(host)
+    before = count(host)
     tasks = 4 * slots
     run_cluster_check(tasks=tasks, seconds=0)
-    assert sessions(host) - before < tasks / 2
+    # A connection that was idle for too long is made anew, and a worker is asked whether it reaches the Execution API.
+    assert count(host) - before < tasks / 2
