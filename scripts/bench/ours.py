@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_client import AirflowClient, wait_for
+from airflow_client import AirflowClient
 from cluster_inventory import Cluster
 from faults.machines import Machines
 
 from bench.progress import step
-from bench.shapes import TRANSIENT
+from bench.shapes import wait_until_healthy
 
 # PostgreSQL with the metadata stays: stock Airflow has a database of its own in it.
 PATTERNS = (
@@ -53,10 +53,4 @@ class Ours:
                 if self._stopped[host]:
                     self._machines.run(host, "systemctl", "start", *self._stopped[host])
                 del self._stopped[host]
-            client = self.client()
-            wait_for(
-                lambda: set(client.health().values()) == {"healthy"},
-                what="our cluster healthy",
-                seconds=180,
-                transient=TRANSIENT,
-            )
+            wait_until_healthy(self.client(), "our cluster")

@@ -71,6 +71,19 @@ def net_cpu(before: Cpu, after: Cpu, idle: Cpu, seconds: float) -> dict[str, flo
     return {part: max(0.0, after[part] - before[part] - idle[part] * seconds) for part in before}
 
 
+def wait_until_healthy(client: AirflowClient, cluster: str) -> None:
+    """Wait until all components of a cluster that is starting are healthy.
+
+    :param cluster: the name for an error.
+    """
+    wait_for(
+        lambda: set(client.health().values()) == {"healthy"},
+        what=f"{cluster} healthy",
+        seconds=180,
+        transient=TRANSIENT,
+    )
+
+
 def dag_ids(client: AirflowClient, shape: Shape, seconds: float = 300) -> list[str]:
     """Wait until Airflow knows all DAGs of a shape; return their ids."""
 

@@ -14,12 +14,12 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from airflow_client import AirflowClient, wait_for
+from airflow_client import AirflowClient
 from cluster_inventory import Cluster
 from faults.machines import Machines
 
 from bench.progress import step
-from bench.shapes import TRANSIENT
+from bench.shapes import wait_until_healthy
 
 NAME = "acc-bench"
 DATABASE = "acc_bench"
@@ -168,13 +168,7 @@ class Stock:
                 self._machines.run(self._control, *unit_command(name, USER, PYTHON, "-m", "airflow", *command))
             for host in self._workers:
                 self._machines.run(host, *unit_command("worker", USER, PYTHON, "-m", "airflow", "celery", "worker"))
-            client = self.client()
-            wait_for(
-                lambda: set(client.health().values()) == {"healthy"},
-                what="stock Airflow healthy",
-                seconds=180,
-                transient=TRANSIENT,
-            )
+            wait_until_healthy(self.client(), "stock Airflow")
 
     def stop(self) -> None:
         """Stop every process."""
