@@ -23,6 +23,9 @@ SECRETS = "/etc/airflow/secrets/*.env"
 WORKER_SECRETS = "worker.env"
 PGBACKREST = "/etc/pgbackrest.conf"
 POSTGRES_CONFIG = "/etc/postgresql/*/main/conf.d/airflow.conf"
+# A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data over.
+KEPT = ".uninstalled"
+REDIS_CONFIG = "/etc/redis/redis.conf"
 # PostgreSQL of each Debian release, as in roles/postgres/vars/main.yml.
 POSTGRES_VERSIONS = {"12": "15", "13": "17"}
 FIREWALL_FILE = "/etc/airflow-firewall.nft"
@@ -62,19 +65,19 @@ COMPONENTS = {
             "/var/lib/postgresql/*/main/PG_VERSION",
             "/var/lib/postgresql/*/results/PG_VERSION",
         ),
-        ((POSTGRES_CONFIG, ""),),
+        ((POSTGRES_CONFIG, ""), (POSTGRES_CONFIG + KEPT, "")),
         "postgresql-*",
     ),
     "backup": Component("pgBackRest", (PGBACKREST,), ((PGBACKREST, "/run/postgresql/pgbackrest"),), "pgbackrest"),
     "redis": Component(
         "Redis",
         (
-            "/etc/redis/redis.conf",
+            REDIS_CONFIG,
             "/var/lib/redis/appendonly.aof",
             "/var/lib/redis/appendonlydir",
             "/var/lib/redis/dump.rdb",
         ),
-        (("/etc/redis/redis.conf", "/etc/airflow/tls/redis.pem"),),
+        tuple((path, "/etc/airflow/tls/redis.pem") for path in (REDIS_CONFIG, REDIS_CONFIG + KEPT)),
         "redis-server",
     ),
     "haproxy": Component(
@@ -114,6 +117,11 @@ def read(path: str) -> str:
         return ""
 
 
+def _is_replaced(path: str) -> bool:
+    """Return whether a kept configuration has a successor, which then shows by itself whose it is."""
+    return path.endswith(KEPT) and os.path.exists(path[: -len(KEPT)])
+
+
 def _matches(root: str, pattern: str) -> list[str]:
     return sorted("/" + os.path.relpath(path, root) for path in glob.glob(root + pattern.lstrip("/")))
 
@@ -137,7 +145,7 @@ def own_components(root: str = "/") -> list[str]:
         for name, component in COMPONENTS.items()
         for pattern, text in component.proofs
         for path in _matches(root, pattern)
-        if text in read(root + path.lstrip("/"))
+        if text in read(root + path.lstrip("/")) and not _is_replaced(root + path.lstrip("/"))
     }
     return sorted(proven.union(recorded_components(root)))
 

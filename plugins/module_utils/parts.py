@@ -30,7 +30,7 @@ class Part:
 
 
 def _process(group: str, name: str, *files: str, certificate: bool = False, instances: bool = False) -> Part:
-    """Return the part of one Airflow process."""
+    """Return the part of one Airflow process. Of the drop-ins, only that of the deployment is a part of it."""
     unit = f"airflow-{name}{'@*' if instances else ''}.service"
     return Part(
         (group,),
@@ -39,6 +39,7 @@ def _process(group: str, name: str, *files: str, certificate: bool = False, inst
             *(f"/etc/airflow/{name}{end}" for end in (("", "@*") if instances else ("",))),
             *(f"/etc/airflow/secrets/{name}{end}.env" for end in (("", "@*") if instances else ("",))),
             *((f"/etc/airflow/tls/{name}.pem", f"/etc/airflow/tls/{name}.pem.key") if certificate else ()),
+            f"{UNITS}/airflow-{name}{'@' if instances else ''}.service.d/airflow-memory.conf",
             *files,
         ),
         runs=(unit,),

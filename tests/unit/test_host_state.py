@@ -77,6 +77,26 @@ def test_a_marker_covers_no_other_component(tmp_path: Path) -> None:
     assert check(put(tmp_path, FOREIGN["postgres"] | marker), ALL) == ["PostgreSQL"]
 
 
+KEPT = {
+    "/etc/postgresql/17/main/conf.d/airflow.conf.uninstalled": "port = '5432'",
+    "/var/lib/postgresql/17/main/PG_VERSION": "17",
+    "/var/lib/pgbackrest/backup/main/backup.info": "",
+    "/etc/redis/redis.conf.uninstalled": "tls-cert-file /etc/airflow/tls/redis.pem",
+    "/var/lib/redis/appendonlydir/x": "",
+    "/var/lib/airflow/logs/x": "",
+}
+
+
+def test_data_that_a_removal_kept_is_taken_over(tmp_path: Path) -> None:
+    root = put(tmp_path, KEPT)
+    assert check(root, ALL) == []
+    assert host_state.check_repository("/var/lib/pgbackrest", host_state.own_components(root), False, root) == []
+
+
+def test_another_application_beside_kept_data_is_refused(tmp_path: Path) -> None:
+    assert check(put(tmp_path, KEPT | FOREIGN["redis"] | FOREIGN["haproxy"]), ALL) == ["Redis", "HAProxy"]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"components": null}', '"x"'])
 def test_a_broken_marker_claims_nothing(tmp_path: Path, content: str) -> None:
     assert check(put(tmp_path, FOREIGN["redis"] | {host_state.MARKER: content}), ALL) == ["Redis"]

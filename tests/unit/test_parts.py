@@ -62,6 +62,17 @@ def test_each_secret_file_of_a_role_belongs_to_a_part() -> None:
     assert {path for path in files if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == set()
 
 
+def test_each_drop_in_of_a_process_belongs_to_its_part() -> None:
+    text = (ROLES / "airflow/tasks/process.yml").read_text()
+    drop_ins = set(re.findall(r"process_drop_ins \}\}/(airflow-[a-z]+\.conf)", text))
+    assert drop_ins
+    for part in parts.PARTS:
+        for unit in part.runs if not part.packaged else ():
+            for name in drop_ins:
+                path = f"{SYSTEM}/{unit.replace('*', '')}.d/{name}"
+                assert any(fnmatch.fnmatchcase(path, one) for one in part.files), path
+
+
 def test_each_group_has_a_unit_that_must_run() -> None:
     assert {group for part in parts.PARTS if part.runs for group in part.groups} == set(rules.PROCESS_GROUPS)
 

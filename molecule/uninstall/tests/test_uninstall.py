@@ -74,6 +74,7 @@ def test_the_data_stays_and_the_cluster_comes_back(cluster: Cluster, machines: M
     playbooks.run("site.yml").must_succeed()
     assert playbooks.run("site.yml").must_succeed().changed == 0
     client = cluster.client()
+    assert machines.shell(control, "cat /etc/postgresql/*/*/start.conf").split() == ["auto", "auto"]
     # The runs of before are in the database, and new ones run.
     assert client.call("GET", f"/dags/{DAG}/dagRuns/{run_id}")["state"] == "success"
     again = client.trigger(DAG, {"tasks": 2, "seconds": 1})
