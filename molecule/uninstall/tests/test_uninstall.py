@@ -16,6 +16,7 @@ ALL = ("-e", "uninstall_data=yes", "-e", "uninstall_packages=yes")
 # What packages leave behind when they are purged, and what a machine writes by itself. Package e2fsprogs comes as a
 # dependency, and Debian does not remove it again.
 VOLATILE = (
+    r"/etc/(default/locale|locale\.conf)",
     r"/etc/(cron\.d|e2scrub\.conf|mke2fs\.conf|.*/e2scrub_[a-z_]*(\.timer|\.service)?)",
     r"/var/lib/haproxy(/.*)?",
     r"(user|group) (postgres|ssl-cert)",
@@ -92,6 +93,15 @@ def test_one_host_alone(cluster: Cluster, machines: Machines, playbooks: Playboo
     playbooks.run(UNINSTALL, *CONFIRM, "--limit", worker).must_succeed()
     assert machines.shell(worker, "getent passwd | grep ^airflow || true") == ""
     assert machines.run(cluster.workers[0], "systemctl", "is-active", "airflow-worker").strip() == "active"
+
+
+def test_the_data_can_go_after_the_packages(cluster: Cluster, machines: Machines, playbooks: Playbooks) -> None:
+    playbooks.run(UNINSTALL, *CONFIRM, "-e", "uninstall_packages=yes").must_succeed()
+    control = cluster.first("postgres")
+    assert machines.shell(control, "ls -d /var/lib/postgresql/*/main /etc/redis/redis.conf.uninstalled").strip()
+    playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed()
+    assert machines.shell(control, "ls -d /var/lib/postgresql/*/* /etc/postgresql/*/* 2>/dev/null || true") == ""
+    assert playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed().changed == 0
 
 
 def test_nothing_is_left_but_what_a_fresh_machine_has(
