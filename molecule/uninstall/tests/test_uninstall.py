@@ -95,27 +95,34 @@ def test_one_host_alone(cluster: Cluster, machines: Machines, playbooks: Playboo
     assert machines.run(cluster.workers[0], "systemctl", "is-active", "airflow-worker").strip() == "active"
 
 
-def test_the_data_can_go_after_the_packages(cluster: Cluster, machines: Machines, playbooks: Playbooks) -> None:
-    playbooks.run(UNINSTALL, *CONFIRM, "-e", "uninstall_packages=yes").must_succeed()
-    control = cluster.first("postgres")
-    assert machines.shell(control, "ls -d /var/lib/postgresql/*/main /etc/redis/redis.conf.uninstalled").strip()
-    playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed()
-    assert machines.shell(control, "ls -d /var/lib/postgresql/*/* /etc/postgresql/*/* 2>/dev/null || true") == ""
-    assert playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed().changed == 0
+def purge(machines: Machines, names: list[str], report: str) -> None:
+    """Remove the packages that the report names, as it says, and without what other packages suggest only."""
+    settings = "-o APT::AutoRemove::SuggestsImportant=false -o APT::AutoRemove::RecommendsImportant=false"
+    [*commands] = re.findall(r"apt-get purge ([a-z0-9. -]+) && apt-get autoremove", report)
+    assert commands
+    packages = " ".join(sorted({package for command in commands for package in command.split()}))
+    for name in names:
+        machines.shell(name, f"apt-get purge -qq -y {packages} && apt-get autoremove {settings} -qq -y --purge")
 
 
 def test_nothing_is_left_but_what_a_fresh_machine_has(
     cluster: Cluster, machines: Machines, playbooks: Playbooks
 ) -> None:
     playbooks.run("playbooks/local_machines.yml", "--limit", "fresh1").must_succeed()
-    fresh = state(machines, "fresh1")
+    fresh, names = state(machines, "fresh1"), [cluster.first("postgres"), *cluster.workers]
+    purge(machines, names, playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed().text)
+    for name in names:
+        found = state(machines, name)
+        assert (sorted(found - fresh), sorted(fresh - found)) == ([], []), name
+
+    # The packages first, and the data later
+    playbooks.run("site.yml").must_succeed()
+    playbooks.run(UNINSTALL, *CONFIRM, "-e", "uninstall_packages=yes").must_succeed()
+    kept = "ls -d /var/lib/postgresql/*/main /var/lib/redis/appendonlydir /var/lib/pgbackrest/backup"
+    assert len(machines.shell(names[0], kept).split()) == 3
     done = playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed()
-    # As the report says, and without what other packages suggest only
-    settings = "-o APT::AutoRemove::SuggestsImportant=false -o APT::AutoRemove::RecommendsImportant=false"
-    [*commands] = re.findall(r"apt-get purge ([a-z0-9. -]+) && apt-get autoremove", done.text)
-    assert commands
-    for name in (cluster.first("postgres"), *cluster.workers):
-        packages = " ".join(sorted({package for command in commands for package in command.split()}))
-        machines.shell(name, f"apt-get purge -qq -y {packages} && apt-get autoremove {settings} -qq -y --purge")
+    assert playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed().changed == 0
+    purge(machines, names, done.text)
+    for name in names:
         found = state(machines, name)
         assert (sorted(found - fresh), sorted(fresh - found)) == ([], []), name
