@@ -3,7 +3,8 @@
 ``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. As many tasks run as the workers have
 slots, and many connections send their heartbeats again and again, each with the token of its task: from a worker
 through HAProxy, as workers do, or with ``--direct`` from the API server's host to one Execution API process. All
-machines share the cores of this one, so the real limit is above the result.
+machines share the cores of this one, so the real limit is above the result. ``--rate`` sends a given number each
+second. The CPU time of the units that take part is shown as well.
 """
 
 from __future__ import annotations
@@ -25,21 +26,28 @@ from cluster_inventory import PROJECT, Cluster
 from faults.machines import Machines
 
 DAG = "cluster_check"
+# What heartbeats cost CPU time, in units of the control node.
+UNITS = ("airflow-execution-api@*", "postgresql@*-main", "haproxy")
 FIRST_PORT = 8091
 # Run on a machine of the cluster: prints how long each heartbeat took, in seconds.
 PROGRAM = """
 import http.client, json, ssl, sys, threading, time
 
-host, port, tls, requests, connections, seconds = json.load(sys.stdin)
-times, errors, until = [], [], time.monotonic() + seconds
+host, port, tls, requests, connections, seconds, rate = json.load(sys.stdin)
+times, errors, start = [], [], time.monotonic()
+until, interval = start + seconds, connections / rate if rate else 0
 
-def beat(path, body, headers):
+def beat(number):
+    path, body, headers = requests[number % len(requests)]
+    due = start + interval * number / connections
     if tls:
         context = ssl.create_default_context(cafile="/etc/airflow/tls/ca.pem")
         link = http.client.HTTPSConnection(host, port, context=context)
     else:
         link = http.client.HTTPConnection(host, port)
     while time.monotonic() < until and not errors:
+        time.sleep(max(0, due - time.monotonic()))  # the time between two heartbeats
+        due += interval
         begun = time.monotonic()
         link.request("PUT", path, body, headers)
         answer = link.getresponse()
@@ -48,7 +56,7 @@ def beat(path, body, headers):
             errors.append(f"heartbeat: HTTP {answer.status}: {text[:300]!r}")
         times.append(time.monotonic() - begun)
 
-threads = [threading.Thread(target=beat, args=requests[number % len(requests)]) for number in range(connections)]
+threads = [threading.Thread(target=beat, args=[number]) for number in range(connections)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -103,11 +111,13 @@ def measure(
     *,
     connections: int,
     seconds: float,
+    rate: float = 0,
 ) -> list[float]:
     """Send heartbeats of running tasks from a machine; return how long each one took, in seconds.
 
     :param endpoint: host, port and whether there is TLS.
     :param secret: what the cluster signs tokens of tasks with.
+    :param rate: heartbeats per second of all connections; 0 for as many as are answered.
     """
     # As the client of the worker sends it.
     version = machines.shell(host, VERSION).strip()
@@ -123,8 +133,19 @@ def measure(
         )
         for task in tasks
     ]
-    wanted = json.dumps([*endpoint, requests, connections, seconds])
+    wanted = json.dumps([*endpoint, requests, connections, seconds, rate])
     return list(json.loads(machines.told(host, wanted, "python3", "-c", PROGRAM)))
+
+
+def cpu_seconds(machines: Machines, host: str) -> dict[str, float]:
+    """Return the CPU seconds that each of ``UNITS`` has used; instances of a unit count together."""
+    return {
+        unit: sum(
+            int(line) / 1e9
+            for line in machines.run(host, "systemctl", "show", "--value", "--property=CPUUsageNSec", unit).split()
+        )
+        for unit in UNITS
+    }
 
 
 def main() -> int:
@@ -135,6 +156,9 @@ def main() -> int:
         "--direct", action="store_true", help="send to one Execution API process, without HAProxy and TLS"
     )
     parser.add_argument("--connections", type=int, default=8, help="heartbeats under way at once (default 8)")
+    parser.add_argument(
+        "--rate", type=float, default=0, help="heartbeats per second (default: as many as are answered)"
+    )
     parser.add_argument("--seconds", type=float, default=20, help="time to measure (default 20)")
     arguments = parser.parse_args()
     cluster = Cluster.read(arguments.inventory)
@@ -143,21 +167,27 @@ def main() -> int:
     haproxy = cluster.first("haproxy")
     port = int(cluster.variables[haproxy]["haproxy_execution_api_port"])
     address = cluster.variables[haproxy]["airflow_address"] or cluster.address(haproxy)
+    machines = Machines(cluster)
+    before = cpu_seconds(machines, haproxy)
     times = measure(
-        Machines(cluster),
+        machines,
         cluster.first("airflow_api_server") if arguments.direct else cluster.workers[0],
         ("127.0.0.1", FIRST_PORT, False) if arguments.direct else (address, port, True),
         cluster.password("airflow_jwt_secret"),
         tasks,
         connections=arguments.connections,
         seconds=arguments.seconds,
+        rate=arguments.rate,
     )
+    used = {unit: seconds - before[unit] for unit, seconds in cpu_seconds(machines, haproxy).items()}
     slow = statistics.quantiles(times, n=20)[-1]
     print(
         f"{len(times) / arguments.seconds:.0f} heartbeats per second over {arguments.connections} connections, "
         f"{len(tasks)} running tasks; "
         f"answered in {statistics.median(times) * 1000:.0f} ms (median), {slow * 1000:.0f} ms (95th percentile)"
     )
+    costs = (f"{unit} {seconds / len(times) * 1000:.2f} ms" for unit, seconds in used.items())
+    print(f"CPU time for each heartbeat: {', '.join(costs)}")
     return 0
 
 

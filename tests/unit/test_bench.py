@@ -289,8 +289,8 @@ def test_heartbeats_are_sent_with_a_token_that_stands_in_no_command_line() -> No
     endpoint = ("127.0.0.1", 8091, False)
     times = heartbeat_benchmark.measure(host, "control1", endpoint, "key", tasks, connections=8, seconds=20)  # type: ignore[arg-type]
     assert times == [0.1, 0.2]
-    address, port, tls, [[path, body, headers]], connections, seconds = json.loads(host.texts[0])
-    assert (address, port, tls, connections, seconds) == ("127.0.0.1", 8091, False, 8, 20)
+    address, port, tls, [[path, body, headers]], connections, seconds, rate = json.loads(host.texts[0])
+    assert (address, port, tls, connections, seconds, rate) == ("127.0.0.1", 8091, False, 8, 20, 0)
     assert path == "/execution/task-instances/0-1/heartbeat"
     assert json.loads(body) == {"hostname": "worker1", "pid": 7}
     # Without the version another part of the Execution API answers.
