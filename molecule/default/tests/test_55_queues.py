@@ -21,6 +21,19 @@ LOGIN = (
     "redis-cli --no-auth-warning --user airflow --tls --cacert /etc/airflow/tls/ca.pem -h 127.0.0.1"
 )
 Redis = Callable[[str], str]
+# Fills Redis, and keeps it full until FULL is removed. Over one connection: buffers of an ended one are free.
+FULL = "/run/airflow-test-full"
+FILL = """
+touch {full}
+setsid sh -c '
+    {{
+        large=$(head --bytes=60000 /dev/zero | tr "\\0" x)
+        small=$(head --bytes=1000 /dev/zero | tr "\\0" x)
+        for number in $(seq {number}); do echo "lpush filler $large"; done
+        while [ -e {full} ]; do echo "lpush filler $small"; echo "lpush filler x"; sleep 0.02; done
+    }} | {login} >{full}.log 2>&1
+' >/dev/null 2>&1 </dev/null &
+"""
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +114,14 @@ def test_messages_are_bounded_by_the_queued_tasks(
 
 def test_a_full_broker_fails_no_task_and_needs_no_hand(client: AirflowClient, redis: Redis, broker: Host) -> None:
     maxmemory = int(broker.check_output("sed -n 's/^maxmemory \\([0-9]*\\)mb$/\\1/p' /etc/redis/redis.conf"))
-    value = "head --bytes=60000 /dev/zero | tr '\\0' x"
-    commands = f'v=$({value}); for i in $(seq {20 * maxmemory}); do echo "lpush filler $v"; done'
+    program = FILL.format(full=FULL, number=20 * maxmemory, login=LOGIN.replace("'", "'\\''"))
+    broker.check_output(program)
     try:
-        assert "OOM" in broker.check_output(f"( {commands} ) | {LOGIN}")
+        wait_for(
+            lambda: set(broker.check_output(f"tail -n 40 {FULL}.log | cut -c1-3").split()) == {"OOM"},
+            what="a broker that takes no message",
+            seconds=60,
+        )
         begun = broker.check_output("date +%s")
         run_id = trigger(client)
         wait_for(
@@ -118,6 +135,7 @@ def test_a_full_broker_fails_no_task_and_needs_no_hand(client: AirflowClient, re
         )
         assert {task.state for task in client.tasks(DAG, run_id)} <= {"queued", "scheduled", None}
     finally:
-        redis("del filler")
+        broker.check_output(f"rm -f {FULL} {FULL}.log")
+        wait_for(lambda: redis("del filler") == "0", what="a broker without the filler", seconds=10)
     assert client.wait_for_run(DAG, run_id, seconds=240).state == "success"
     assert {task.try_number for task in client.tasks(DAG, run_id)} == {1}
