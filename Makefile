@@ -40,7 +40,7 @@ drill: setup ## Cut one of the demo's workers off the network, and report what b
 destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent
 
-lint: setup ## Check style, types, syntax, the collection and the generated docs
+lint: setup ## Check style, types, syntax, spelling, the collection and the docs
 	scripts/lint
 
 unit: setup ## Run the tests that need no machine

@@ -1,4 +1,4 @@
-"""Check what no other tool does: one version, no empty file, no file and no variable that nothing uses.
+"""Check what no other tool does: versions that agree, no empty file, no file and no variable that nothing uses.
 
 Prints a line for each finding. Exit status 1 if there is one.
 """
@@ -83,6 +83,21 @@ def version_findings(texts: dict[str, str]) -> Iterator[str]:
         yield f"CHANGELOG.md: neither a section [Unreleased] nor a section [{version}], the version in galaxy.yml"
 
 
+def ansible_findings(texts: dict[str, str]) -> Iterator[str]:
+    """Yield what contradicts the release of ansible-core that the lock holds and that is therefore tested."""
+    packages = tomllib.loads(texts["uv.lock"])["package"]
+    locked = Version(next(package["version"] for package in packages if package["name"] == "ansible-core"))
+    tested = f"{locked.major}.{locked.minor}"
+    required = yaml.safe_load(texts["meta/runtime.yml"])["requires_ansible"]
+    if required != f">={tested}.0":
+        yield f"meta/runtime.yml: requires_ansible {required}; tested is ansible-core {tested}"
+    for name, text in texts.items():
+        if re.fullmatch(r"roles/\w+/meta/main\.yml", name):
+            lowest = (yaml.safe_load(text).get("galaxy_info") or {}).get("min_ansible_version", tested)
+            if lowest != tested:
+                yield f"{name}: min_ansible_version {lowest}; tested is ansible-core {tested}"
+
+
 def computed_names(role: str, texts: dict[str, str]) -> list[str]:
     """Return patterns for the names of files that a role computes, as ``airflow-{{ item }}.timer.j2``."""
     found = []
@@ -124,8 +139,9 @@ def findings() -> list[str]:
     """Return everything that is wrong."""
     names = tracked()
     texts = texts_of(names)
-    found = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
-    return [*found, *version_findings(texts), *unused_findings(texts), *unread_findings(texts)]
+    empty = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
+    checks = (version_findings, ansible_findings, unused_findings, unread_findings)
+    return empty + [line for check in checks for line in check(texts)]
 
 
 if __name__ == "__main__":

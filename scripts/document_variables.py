@@ -100,6 +100,7 @@ def page() -> str:
 
 MARK = "<!-- Made from meta/argument_specs.yml by `make docs`. -->"
 README = """{mark}
+
 # {role}
 
 {summary}.

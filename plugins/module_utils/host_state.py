@@ -23,7 +23,8 @@ SECRETS = "/etc/airflow/secrets/*.env"
 WORKER_SECRETS = "worker.env"
 PGBACKREST = "/etc/pgbackrest.conf"
 POSTGRES_CONFIG = "/etc/postgresql/*/main/conf.d/airflow.conf"
-# A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data over.
+# A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data
+# over.
 KEPT = ".uninstalled"
 REDIS_CONFIG = "/etc/redis/redis.conf"
 # PostgreSQL of each Debian release, as in roles/postgres/vars/main.yml.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from check_repository import texts_of, tracked, unread_findings, unused_findings, version_findings
+from check_repository import ansible_findings, texts_of, tracked, unread_findings, unused_findings, version_findings
 
 TEXTS = texts_of(tracked())
 
@@ -32,6 +34,19 @@ def test_a_version_that_contradicts_galaxy_yml(file: str, old: str, new: str, fi
     assert old in TEXTS[file]
     found = list(version_findings(TEXTS | {file: TEXTS[file].replace(old, new, 1)}))
     assert [line for line in found if finding in line], found
+
+
+@pytest.mark.parametrize(
+    ("file", "finding"),
+    [
+        ("meta/runtime.yml", "meta/runtime.yml: requires_ansible >=2.1.0; tested is"),
+        ("roles/redis/meta/main.yml", "roles/redis/meta/main.yml: min_ansible_version 2.1; tested is"),
+    ],
+)
+def test_a_release_of_ansible_that_is_not_tested(file: str, finding: str) -> None:
+    assert list(ansible_findings(TEXTS)) == []
+    (found,) = ansible_findings(TEXTS | {file: re.sub(r"2\.\d+", "2.1", TEXTS[file])})
+    assert found.startswith(finding)
 
 
 UNUSED = (
