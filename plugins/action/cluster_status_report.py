@@ -11,9 +11,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import addresses
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import status_report
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.status_report import Cluster, Host, Limits
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import status_report
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.status_report import Cluster, Host, Limits
 
 
 class ActionModule(ActionBase):

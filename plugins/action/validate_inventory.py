@@ -12,9 +12,8 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, report
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     WEBSERVER_TEXT,
     AirflowOptions,
@@ -27,6 +26,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     machine_plans,
     name_warnings,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_rules import PREFIXES
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 READ_WEBSERVER_CONFIG = trust_as_template("{{ lookup('ansible.builtin.template', airflow_webserver_config) }}")

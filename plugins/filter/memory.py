@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 
 
 def memory_plan(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, service_urls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import UNSET, Finding, show
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import service_urls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
 
 if TYPE_CHECKING:
     from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory

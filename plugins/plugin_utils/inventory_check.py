@@ -20,45 +20,43 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import tree
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
     addresses,
+    config_packages,
     dag_bundles,
     dag_queues,
     memory,
     object_check,
-    secret_values,
-    tree,
-)
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import is_readable
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
-    HEARTBEATS_PER_API_PROCESS,
-    START_SECONDS,
-    Failover,
-    broken,
-    least_seconds,
-)
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import (
-    UNSET,
-    Finding,
-    looks_secret,
-    nearest,
-    show,
-)
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import environment_problem
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
-    config_packages,
     requirements,
+    secret_values,
     webserver_check,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import is_readable
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.external_check import (
     check_external,
     connections,
     is_external,
     services_of,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
+    HEARTBEATS_PER_API_PROCESS,
+    START_SECONDS,
+    Failover,
+    broken,
+    least_seconds,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import (
+    UNSET,
+    Finding,
+    looks_secret,
+    nearest,
+    show,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.process_environment import environment_problem
 
 # ansible-core depends on packaging. Only ansible-test imports this file without it.
 with contextlib.suppress(ImportError):

@@ -14,8 +14,8 @@ from pathlib import Path
 import airflow_readers
 import jinja2
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import airflow_config
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import airflow_config
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 
 PROJECT = Path(__file__).resolve().parents[2]
 OWN_CODE = PROJECT / "roles" / "airflow_runtime" / "files" / "airflow_celery_cluster"

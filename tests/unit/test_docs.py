@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules, memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules, memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 from test_inventory_check import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values, service_urls
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import service_urls
 from ansible_collections.airflow_celery.cluster.plugins.modules import service_check
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, rotation, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     Inventory,
     check,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import firewall as filters
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules
 from ansible_collections.airflow_celery.cluster.plugins.modules import firewall
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = yaml.safe_load((PROJECT / "roles/firewall/vars/main.yml").read_text())["__firewall_services"]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import environment_file
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state, inventory_rules, secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules, secret_values
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
 from certificate_maker import make
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import object_check, secret_values
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_check, webserver_check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    inventory_check,
+    object_check,
+    secret_values,
+    webserver_check,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
     WEBSERVER_TEXT,
     AirflowOptions,

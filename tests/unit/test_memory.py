@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.filter.memory import memory_plan
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ALL = frozenset(rules.CONTROL_GROUPS)

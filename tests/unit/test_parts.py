@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import parts
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Of every host.

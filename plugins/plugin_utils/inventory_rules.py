@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import LEAST_SECONDS, MOST_SECONDS
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import playbook
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import LEAST_SECONDS, MOST_SECONDS
 
 # --- Versions ---------------------------------------------------------------------------------------------------------
 AIRFLOW_FROM = (3, 3)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command, playbook
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER, PARTS, part_of
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command, playbook
 
 WIDTH = 140
 GROUP_JOBS = {
