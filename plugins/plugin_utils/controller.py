@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Host, Inventory
 
 # Programs that a playbook may ask for.
 PROGRAMS = ("rsync", "uv")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules, memory
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
-from test_inventory_check import SPECS
+from sample_inventory import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]

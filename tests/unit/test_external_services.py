@@ -13,12 +13,10 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import serv
 from ansible_collections.airflow_celery.cluster.plugins.modules import service_check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, rotation, secret_values
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
-    Inventory,
-    check,
-    machine_plans,
-)
-from test_inventory_check import inventory, only
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.plans import machine_plans
+from sample_inventory import inventory, only
 
 CA = "/ca.pem"
 DATABASE = "postgresql+psycopg2://air:p%40ss@db.example.org:5432/airflow"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import service_urls
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
-
-if TYPE_CHECKING:
-    from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Host, Inventory
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
