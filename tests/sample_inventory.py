@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
     AirflowOptions,
@@ -42,7 +42,7 @@ def inventory(
     everywhere: Mapping[str, Any] | None = None,
 ) -> Inventory:
     """Return control1, worker1 and worker2, with changes."""
-    members: dict[str, list[str]] = {group: ["control1"] for group in rules.CONTROL_GROUPS}
+    members: dict[str, list[str]] = {group: ["control1"] for group in topology.CONTROL_GROUPS}
     members |= {"airflow_worker": ["worker1", "worker2"], "control_plane": ["control1"]}
     members["airflow"] = ["control1", "worker1", "worker2"]
     for group, names in (groups or {}).items():

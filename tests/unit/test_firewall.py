@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import firewall as filters
 from ansible_collections.airflow_celery.cluster.plugins.modules import firewall
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = yaml.safe_load((PROJECT / "roles/firewall/vars/main.yml").read_text())["__firewall_services"]
@@ -59,7 +59,7 @@ def rule(**parts: Any) -> dict[str, Any]:
 def test_the_port_table_has_every_port_that_a_process_listens_on() -> None:
     listeners = {
         (listener.group, listener.variable, listener.count)
-        for listener in inventory_rules.LISTENERS
+        for listener in topology.LISTENERS
         # On loopback, always.
         if listener.variable != "airflow_scheduler_health_port"
     }
@@ -76,7 +76,7 @@ def test_the_port_table_lets_in_whoever_connects() -> None:
     clients: dict[tuple[str, str], set[str]] = {}
     for row in TABLE:
         clients[row["group"], str(row["port"]).split()[1]] = set(row.get("clients", ()))
-    for endpoint in inventory_rules.ENDPOINTS:
+    for endpoint in topology.ENDPOINTS:
         assert clients[endpoint.group, endpoint.port] == endpoint.clients
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_rules,
     inventory_check,
     object_check,
+    topology,
     webserver_check,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
@@ -21,7 +23,7 @@ def test_a_sound_inventory_has_no_finding() -> None:
     assert check(inventory()) == []
 
 
-@pytest.mark.parametrize("group", rules.PROCESS_GROUPS)
+@pytest.mark.parametrize("group", topology.PROCESS_GROUPS)
 def test_an_empty_group_is_refused(group: str) -> None:
     found = [item for item in check(inventory(groups={group: []})) if item.where == f"group {group}"]
     assert only(found).value == "none, the group is empty"
@@ -44,7 +46,7 @@ def test_a_host_outside_the_parent_group_would_be_left_out() -> None:
     )
 
 
-@pytest.mark.parametrize("group", rules.SINGLE_HOST_GROUPS)
+@pytest.mark.parametrize("group", topology.SINGLE_HOST_GROUPS)
 def test_a_second_database_or_broker_is_refused(group: str) -> None:
     everyone = ["control1", "control2"]
     found = check(inventory(groups={group: everyone, "control_plane": everyone}))
@@ -117,10 +119,14 @@ def test_a_foreign_variable_is_nobodys_business() -> None:
 
 
 def test_each_remedy_names_variables_that_exist() -> None:
-    texts = [*rules.OWNED_OPTIONS.values(), *rules.PASSED_BY_THE_CLUSTER.values(), *webserver_check.OWNED.values()]
-    texts += [text for pair in rules.FIXED_OPTIONS.values() for text in pair]
+    texts = [
+        *config_rules.OWNED_OPTIONS.values(),
+        *rules.PASSED_BY_THE_CLUSTER.values(),
+        *webserver_check.OWNED.values(),
+    ]
+    texts += [text for pair in config_rules.FIXED_OPTIONS.values() for text in pair]
     texts += list(object_check.OWN_POOLS.values())
-    sources = [Path(str(module.__file__)) for module in (rules, object_check, webserver_check)]
+    sources = [Path(str(module.__file__)) for module in (rules, config_rules, object_check, webserver_check)]
     for path in [*sources, *Path(str(inventory_check.__file__)).parent.glob("*.py")]:
         texts += re.findall(r"(?:set|rename|remove|declare|add|variable) [a-z]+_\w+", path.read_text())
     names = {
@@ -130,7 +136,7 @@ def test_each_remedy_names_variables_that_exist() -> None:
         if name.startswith(rules.PREFIXES) and not name.startswith("airflow_celery_cluster")
     }
     assert len(names) > 40
-    assert names - SPECS.keys() - rules.PASSED_BY_THE_CLUSTER.keys() - {*rules.PROCESS_GROUPS} == set()
+    assert names - SPECS.keys() - rules.PASSED_BY_THE_CLUSTER.keys() - {*topology.PROCESS_GROUPS} == set()
 
 
 def test_what_the_roles_have_set_is_no_mistake_of_a_person() -> None:

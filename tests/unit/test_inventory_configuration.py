@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.configuration import (
@@ -124,7 +124,7 @@ def test_a_value_of_an_extra_section_must_be_readable_too() -> None:
 
 
 def test_every_owned_option_exists_and_its_variable_too() -> None:
-    for name, variable in rules.OWNED_OPTIONS.items():
+    for name, variable in config_rules.OWNED_OPTIONS.items():
         section, option = name.split(".")
         assert option in OPTIONS.sections[section]
         assert all(part in SPECS for part in variable.split(" and "))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import backup_warnings
 from sample_inventory import ROLES, inventory
@@ -53,7 +53,7 @@ def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any],
 
 def test_what_is_hidden_is_what_the_sandbox_says() -> None:
     sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["airflow_sandbox_settings"]
-    assert all(sandbox[setting] is True for setting in rules.HIDDEN_PATHS.values())
+    assert all(sandbox[setting] is True for setting in config_rules.HIDDEN_PATHS.values())
     assert sandbox["ProtectSystem"] == "strict"
 
 

@@ -12,11 +12,10 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.filter.memory import memory_plan
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory, topology
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-ALL = frozenset(rules.CONTROL_GROUPS)
+ALL = frozenset(topology.CONTROL_GROUPS)
 LAYOUTS = {
     "all but workers": ALL,
     "all": ALL | {"airflow_worker"},
@@ -132,7 +131,7 @@ def test_connections_grow_in_steps(count: int, expected: int) -> None:
 
 
 # --- From an inventory ------------------------------------------------------------------------------------------------
-GROUPS = {group: ["control1"] for group in rules.CONTROL_GROUPS} | {"airflow_worker": ["worker1", "worker2"]}
+GROUPS = {group: ["control1"] for group in topology.CONTROL_GROUPS} | {"airflow_worker": ["worker1", "worker2"]}
 
 
 def value_of(variables: Mapping[str, Mapping[str, Any]]) -> memory.Value:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -34,7 +33,7 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
     if seconds is None or delay is None:
         return
     failover = Failover(seconds, delay)
-    tasks = sum(slots_of(inventory, host) for host in inventory.members(rules.WORKER_GROUP))
+    tasks = sum(slots_of(inventory, host) for host in inventory.members(topology.WORKER_GROUP))
     servers = sum(
         host.number("airflow_execution_api_instances") or 1 for host in inventory.members("airflow_api_server")
     )

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
@@ -66,7 +65,7 @@ def check_certificates(inventory: Inventory) -> Iterator[Finding]:
 def check_service_authorities(inventory: Inventory) -> Iterator[Finding]:
     """The authorities of an external service are a file of certificates that may sign others."""
     for host in inventory.cluster:
-        for external in rules.EXTERNAL.values():
+        for external in topology.EXTERNAL.values():
             if not inventory.sound(host, external.ca_file) or not text_of(host, external.ca_file):
                 continue
             data, problem = read_file(inventory, host, external.ca_file)

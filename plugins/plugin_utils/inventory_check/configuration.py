@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, webserver_check
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_packages,
+    config_rules,
+    topology,
+    webserver_check,
+)
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import (
     Finding,
@@ -48,7 +52,7 @@ def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
         config = host.get("airflow_config", {})
         if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config", *lists):
             continue
-        added = [*host.get(lists[0], []), *(host.get(lists[1], []) if rules.WORKER_GROUP in host.groups else [])]
+        added = [*host.get(lists[0], []), *(host.get(lists[1], []) if topology.WORKER_GROUP in host.groups else [])]
         # Airflow imports from its plugins folder, too.
         plugins = text_of(host, "airflow_plugins_dir")
         key = repr((config, added, plugins))
@@ -118,7 +122,7 @@ def _known(what: str, options: AirflowOptions, right: str | None) -> str:
 
 
 def _renamed(old: str, value: Any, new: str) -> Problem:
-    own = rules.OWNED_OPTIONS.get(new)
+    own = config_rules.OWNED_OPTIONS.get(new)
     remedy = f"set variable {own} instead" if own else f"set airflow_config.{new} instead"
     return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
 
@@ -130,17 +134,17 @@ def publishes_messages(extra: Any) -> bool:
             extra = json.loads(extra)
         except ValueError:
             return False
-    return isinstance(extra, Mapping) and bool(extra.get(rules.SENT_EVENTS))
+    return isinstance(extra, Mapping) and bool(extra.get(config_rules.SENT_EVENTS))
 
 
 def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
     """Return the problem of a setting for mail that the mail of tasks does not read."""
     name = f"{section}.{option}"
-    if section != rules.MAIL_SECTION and name not in rules.MAIL_OPTIONS:
+    if section != config_rules.MAIL_SECTION and name not in config_rules.MAIL_OPTIONS:
         return None
     email = config.get("email")
     backend = email.get("email_backend") if isinstance(email, Mapping) else None
-    if backend and backend != rules.MAIL_BACKEND:
+    if backend and backend != config_rules.MAIL_BACKEND:
         return None
     variable = f"airflow_config.{name}"
     connection = email.get("email_conn_id") if isinstance(email, Mapping) else None
@@ -160,33 +164,33 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
         # Airflow reads a sensitive option <name> from a command <name>_cmd or a secrets backend <name>_secret, too.
         if name.removesuffix(suffix) in options.sensitive:
             base = name.removesuffix(suffix)
-    if base in rules.OWNED_OPTIONS:
-        own = rules.OWNED_OPTIONS[base]
+    if base in config_rules.OWNED_OPTIONS:
+        own = config_rules.OWNED_OPTIONS[base]
         return variable, shown, f"variable {own}, on which more than airflow.cfg depends", f"set variable {own} instead"
-    if name in rules.FIXED_OPTIONS:
-        return variable, shown, *rules.FIXED_OPTIONS[name]
+    if name in config_rules.FIXED_OPTIONS:
+        return variable, shown, *config_rules.FIXED_OPTIONS[name]
     if name == "celery.extra_celery_config" and publishes_messages(value):
-        what = f"settings without {rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
-        return variable, shown, what, f"remove {rules.SENT_EVENTS}"
+        what = f"settings without {config_rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
+        return variable, shown, what, f"remove {config_rules.SENT_EVENTS}"
     known = options.sections[section]
     if base.removeprefix(f"{section}.") in known:
         return None
     if name in options.renamed:
         return _renamed(name, value, options.renamed[name])
-    is_open = section in rules.OPEN_SECTIONS
+    is_open = section in config_rules.OPEN_SECTIONS
     right = nearest(option, known, cutoff=0.85 if is_open else 0.6)
     if right is None and is_open:
         return None
     elsewhere = [other for other, names in options.sections.items() if option in names]
     if elsewhere and not is_open:
-        own_there = rules.OWNED_OPTIONS.get(f"{elsewhere[0]}.{option}")
+        own_there = config_rules.OWNED_OPTIONS.get(f"{elsewhere[0]}.{option}")
         return (
             variable,
             shown,
             f"an option of section {section}; {option} is one of section {' and of section '.join(elsewhere)}",
             f"set variable {own_there} instead" if own_there else f"move it to section {elsewhere[0]}",
         )
-    own_near = rules.OWNED_OPTIONS.get(f"{section}.{right}")
+    own_near = config_rules.OWNED_OPTIONS.get(f"{section}.{right}")
     remedy = f"set variable {own_near} instead" if own_near else f"rename it to {right}" if right else "remove it"
     return variable, shown, _known("an option", options, right), remedy
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import tree
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles, dag_queues
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles, dag_queues, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
 
@@ -57,7 +56,7 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
 
 def check_queues(inventory: Inventory) -> Iterator[Finding]:
     """Every queue that tasks are sent to for certain has a worker: in another one they would wait for ever."""
-    workers = inventory.members(rules.WORKER_GROUP)
+    workers = inventory.members(topology.WORKER_GROUP)
     if not workers or not all(inventory.sound(host, "airflow_worker_queues") for host in workers):
         return
     served = {str(queue) for host in workers for queue in host.get("airflow_worker_queues", ["default"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, nearest
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.external import is_external
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory, is_true
@@ -12,9 +13,9 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 
 def check_groups(inventory: Inventory) -> Iterator[Finding]:
     """Every process has a host, the parents hold their children, and what can't be two is one."""
-    known = {*rules.PROCESS_GROUPS, *rules.PARENT_GROUPS}
+    known = {*topology.PROCESS_GROUPS, *topology.PARENT_GROUPS}
     strangers = [group for group in inventory.groups if group not in known | {"all", "ungrouped"}]
-    for group in rules.PROCESS_GROUPS:
+    for group in topology.PROCESS_GROUPS:
         if inventory.groups.get(group) or is_external(inventory, group):
             continue
         similar = nearest(group, strangers, cutoff=0.8)
@@ -25,12 +26,12 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
         )
         value = "none, the group is " + ("empty" if group in inventory.groups else "missing")
         expected = "a group with at least one host"
-        if group in rules.EXTERNAL:
-            urls = " and ".join(rules.EXTERNAL[group].urls)
+        if group in topology.EXTERNAL:
+            urls = " and ".join(topology.EXTERNAL[group].urls)
             expected += f", or {urls} of a service elsewhere"
             remedy += f", or set {urls} (docs/external-services.md)"
         yield Finding(f"group {group}", "hosts", value, expected, remedy)
-    for parent, children in rules.PARENT_GROUPS.items():
+    for parent, children in topology.PARENT_GROUPS.items():
         inside = set(inventory.groups.get(parent, ()))
         for child in children:
             for name in inventory.groups.get(child, ()):
@@ -42,7 +43,7 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
                         f"every host of {child} in {parent}, which the plays are written for",
                         f"add {child} to the children of {parent}",
                     )
-    for group in rules.SINGLE_HOST_GROUPS:
+    for group in topology.SINGLE_HOST_GROUPS:
         names = inventory.groups.get(group, ())
         if len(names) > 1:
             yield Finding(
@@ -56,13 +57,14 @@ def check_groups(inventory: Inventory) -> Iterator[Finding]:
 
 def check_exclusion(inventory: Inventory) -> Iterator[Finding]:
     """A worker runs other people's code, so it shares no host with the control plane without an explicit setting."""
-    for host in inventory.members(rules.WORKER_GROUP):
-        shared = [group for group in rules.CONTROL_GROUPS if group in host.groups]
+    for host in inventory.members(topology.WORKER_GROUP):
+        shared = [group for group in topology.CONTROL_GROUPS if group in host.groups]
         if shared and not is_true(host.get(rules.SHARE_VARIABLE, False)):
             yield Finding(
                 f"host {host.name}",
                 "groups",
-                f"{rules.WORKER_GROUP} and {', '.join(shared)}",
+                f"{topology.WORKER_GROUP} and {', '.join(shared)}",
                 "a host of its own for a worker: its tasks could read the control plane's secrets",
-                f"take {host.name} out of {rules.WORKER_GROUP}, or accept the risk with {rules.SHARE_VARIABLE}: true",
+                f"take {host.name} out of {topology.WORKER_GROUP}, or accept the risk with "
+                f"{rules.SHARE_VARIABLE}: true",
             )

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses, secret_values
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses, secret_values, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET
 
 # Not a variable of an inventory: the rendered text of the file that airflow_webserver_config names.
@@ -111,7 +110,7 @@ class Inventory:
     @property
     def cluster(self) -> list[Host]:
         """The hosts that are part of the cluster."""
-        ours = set(rules.PROCESS_GROUPS)
+        ours = set(topology.PROCESS_GROUPS)
         return [host for host in self.hosts.values() if host.groups & ours]
 
     def is_secret(self, name: str) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Host, Inventory
 
@@ -68,7 +67,7 @@ def is_loopback(address: str) -> bool:
 
 def listening(inventory: Inventory, host: Host) -> Iterator[tuple[int, str, list[str]]]:
     """Return each port that the cluster's processes will hold on a host: port, variable, units that may hold it."""
-    for listener in rules.LISTENERS:
+    for listener in topology.LISTENERS:
         names = [name for name in (listener.variable, listener.count) if name]
         if listener.group not in host.groups or not inventory.sound(host, *names):
             continue
@@ -111,7 +110,7 @@ def check_ports(inventory: Inventory) -> Iterator[Finding]:
 
 def check_binds(inventory: Inventory) -> Iterator[Finding]:
     """A service listens where its clients connect: with IPv4, at the address of its host or at all of them."""
-    for variable, bind in rules.BINDS.items():
+    for variable, bind in topology.BINDS.items():
         for host in inventory.members(bind.group):
             if variable not in host.names or not inventory.sound(host, variable):
                 continue

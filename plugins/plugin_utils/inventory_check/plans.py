@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import repository_of
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.certificates import CA_DIR, CA_FILE
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.external import (
@@ -25,12 +25,12 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.network import listening
 
 
-def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> tuple[str, int] | None:
+def endpoint_of(host: Host, endpoint: topology.Endpoint, inventory: Inventory) -> tuple[str, int] | None:
     """Return address and port of a service as a host will connect to it, or None if its URL does not say."""
     if endpoint.url in host.names:
         try:
             parts = urlsplit(str(host.get(endpoint.url)).removeprefix("db+"))
-            port = parts.port or rules.DEFAULT_PORTS.get(parts.scheme.split("+")[0])
+            port = parts.port or topology.DEFAULT_PORTS.get(parts.scheme.split("+")[0])
         except ValueError:
             return None
         return (parts.hostname, port) if parts.hostname and port else None
@@ -45,7 +45,7 @@ def endpoint_of(host: Host, endpoint: rules.Endpoint, inventory: Inventory) -> t
 
 def binds_of(inventory: Inventory, host: Host) -> Iterator[tuple[str, list[str], bool]]:
     """Return variables of a host that name addresses to listen on: name, addresses, whether for HAProxy alone."""
-    for variable, bind in rules.BINDS.items():
+    for variable, bind in topology.BINDS.items():
         if bind.group in host.groups and variable in host.names and inventory.sound(host, variable):
             value = host.get(variable)
             listens = [str(one) for one in (value if isinstance(value, list) else [value])]
@@ -54,7 +54,7 @@ def binds_of(inventory: Inventory, host: Host) -> Iterator[tuple[str, list[str],
 
 def components_of(host: Host) -> list[str]:
     """Return the components that a host gets."""
-    found = [name for group, names in rules.COMPONENTS.items() if group in host.groups for name in names]
+    found = [name for group, names in topology.COMPONENTS.items() if group in host.groups for name in names]
     backups = is_true(host.get("backup_enabled", True))
     return [name for name in found if name != "backup" or backups]
 
@@ -84,7 +84,7 @@ def authority_keys(inventory: Inventory) -> list[str] | None:
 
 def debian_packages(host: Host) -> Iterator[dict[str, str]]:
     """Yield the Debian packages that the inventory adds to a host, with the variables that name them."""
-    for variable, group in rules.PACKAGE_LISTS.items():
+    for variable, group in topology.PACKAGE_LISTS.items():
         packages = host.get(variable, []) if group in host.groups else []
         for name in packages if isinstance(packages, list) else []:
             yield {"name": str(name), "variable": variable}
@@ -102,7 +102,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
     for host in inventory.members("airflow_api_server"):
         peers["haproxy"].append({"address": host.address, "host": host.name})
     authorities = authority_keys(inventory)
-    broker = next(one for one in rules.ENDPOINTS if one.url == "airflow_broker_url")
+    broker = next(one for one in topology.ENDPOINTS if one.url == "airflow_broker_url")
     targets = [endpoint_of(host, broker, inventory) for host in inventory.cluster]
     brokers = sorted({target[0] for target in targets if target})
     plans = {}
@@ -111,7 +111,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
         if host.name not in in_play:
             continue
         endpoints: dict[tuple[str, int], dict[str, Any]] = {}
-        for endpoint in rules.ENDPOINTS:
+        for endpoint in topology.ENDPOINTS:
             target = endpoint_of(host, endpoint, inventory) if host.groups & endpoint.clients else None
             if target is None or by_address.get(target[0]) == host.name:
                 continue
@@ -127,7 +127,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             if peer["host"] != host.name
         }
         plans[host.name] = {
-            "control_plane": bool(host.groups & set(rules.CONTROL_GROUPS)),
+            "control_plane": bool(host.groups & set(topology.CONTROL_GROUPS)),
             "ports": [
                 {"port": port, "variable": variable, "units": units}
                 for port, variable, units in listening(inventory, host)

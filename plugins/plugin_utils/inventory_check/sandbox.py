@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
 
@@ -25,7 +25,7 @@ def check_sandbox(inventory: Inventory) -> Iterator[Finding]:
                 relaxed[name] += [str(one).lstrip("-+") for one in (value if isinstance(value, list) else [value])]
         for section, entries in config.items():
             for option, value in entries.items() if isinstance(entries, Mapping) else ():
-                written = f"{section}.{option}" in rules.WRITTEN_OPTIONS
+                written = f"{section}.{option}" in config_rules.WRITTEN_OPTIONS
                 problem = _path_problem(str(value), written, relaxed) if isinstance(value, str) else None
                 if problem:
                     yield Finding(f"host {host.name}", f"airflow_config.{section}.{option}", show(value), *problem)
@@ -45,7 +45,7 @@ def _path_problem(path: str, written: bool, relaxed: Mapping[str, Sequence[str]]
 
     :param relaxed: settings of airflow_sandbox of any process, with their values.
     """
-    for hidden, setting in rules.HIDDEN_PATHS.items():
+    for hidden, setting in config_rules.HIDDEN_PATHS.items():
         # A private /tmp is there, for each process another one.
         if is_below(path, hidden) and setting not in relaxed and (written or setting == "ProtectHome"):
             return (
