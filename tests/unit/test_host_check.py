@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.filter.preflight import machine_report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state, machine_checks, network_checks
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+    host_examination,
+    host_state,
+    machine_checks,
+    network_checks,
+)
 from ansible_collections.airflow_celery.cluster.plugins.modules import host_check
 
 UBUNTU = 'ID=ubuntu\nVERSION_ID="13"\nPRETTY_NAME="Ubuntu 13"\n'
@@ -275,7 +280,7 @@ def test_a_sandbox_that_systemd_cannot_make_is_a_finding(code: int, error: str, 
 
 def test_the_module_names_no_syntax_that_an_old_python_lacks() -> None:
     # The module itself tells the owner of a machine with Python 3.9 what it lacks.
-    for module in (host_check, host_state, machine_checks, network_checks):
+    for module in (host_check, host_examination, host_state, machine_checks, network_checks):
         ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 8))
 
 
