@@ -18,7 +18,8 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 # Files that Ansible, git or a person finds by their names.
 FOUND_BY_NAME = re.compile(
-    r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml|(?:scripts/(?:bench|faults)/__(?:init|main)__\.py)"
+    r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml"
+    r"|scripts/(?:bench|faults)/__(?:init|main)__\.py|plugins/plugin_utils/[^/]+/__init__\.py"
 )
 # Directories of which each file must have a user, and how another file names a file of them.
 USES = {
@@ -39,8 +40,8 @@ USES = {
     r"roles/(?P<role>[^/]+)/files/(?P<name>[^/]+)": (r"\b{name}\b",),
     r"plugins/modules/(?P<name>[^/]+)": (r"airflow_celery\.cluster\.{stem}:",),
     r"plugins/filter/(?P<name>[^/]+)\.yml": (r"airflow_celery\.cluster\.{stem}\b",),
-    r"plugins/(?:module|plugin)_utils/(?P<name>[^/]+)": (
-        r"_utils\.{stem} import",
+    r"plugins/(?:module|plugin)_utils/(?:[^/]+/)?(?P<name>[^/]+)": (
+        r"_utils(?:\.\w+)?\.{stem} import",
         r"_utils import [^\n]*\b{stem}\b",
         r"_utils import \([^)]*\b{stem}\b",
         r"import {stem}\b",

@@ -1,6 +1,6 @@
 """Draw docs/images/failover.svg: what a shorter failover costs.
 
-Everything in it is computed by plugins/module_utils/failover.py, which the roles use.
+Everything in it is computed by plugins/plugin_utils/failover.py, which the roles use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
+sys.path.insert(0, str(PROJECT / "plugins/plugin_utils"))
 
 from failover import LEAST_SECONDS, Failover  # noqa: E402
 

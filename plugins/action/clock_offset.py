@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import estimate
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import estimate
 
 SAMPLES = 6
 

@@ -11,9 +11,9 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import addresses
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import status_report
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import FIRST_SCHEDULER
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.status_report import Cluster, Host, Limits
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import status_report
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.health import Cluster, Host, Limits, reasons
 
 
 class ActionModule(ActionBase):
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         Display().display("\n" + printed + "\n")
         if given["path"]:
             Path(given["path"]).expanduser().write_text(machine + "\n", encoding="utf-8")
-        found = status_report.reasons(cluster)
+        found = reasons(cluster)
         if found:
             result |= {"failed": True, "msg": f"The cluster is not healthy, {len(found)} reason(s): see the report."}
         return result | {"changed": False, "healthy": not found}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import drill_report, ledger
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.drill_report import Drill
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import drill_report, ledger
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drill_report import Drill
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 
 
 class ActionModule(ActionBase):

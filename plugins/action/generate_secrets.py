@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.secrets_file import MODE, SecretsFile
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import proven_offset, uncertainty
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
 
 # The first sample may contain an SSH login; asking again over the open connection takes a fraction of a second.

@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.unit_progress import UnitProgress
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.unit_progress import UnitProgress
 
 display = Display()
 # A look returns as soon as the unit is as it should be. While one works, nothing is shown.

@@ -12,21 +12,23 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import PREFIXES
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, report
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import backup_warnings
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.certificates import (
+    certificate_warnings,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
     WEBSERVER_TEXT,
     AirflowOptions,
     Host,
     Inventory,
     Unresolvable,
-    backup_warnings,
-    certificate_warnings,
-    check,
-    machine_plans,
-    name_warnings,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.names import name_warnings
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.plans import machine_plans
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_rules import PREFIXES
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 READ_WEBSERVER_CONFIG = trust_as_template("{{ lookup('ansible.builtin.template', airflow_webserver_config) }}")

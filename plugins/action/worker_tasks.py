@@ -8,7 +8,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.drain import Progress, is_over, pace
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drain import Progress, is_over, pace
 
 display = Display()
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import addresses as of_hosts
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.airflow_config import for_process
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.process_environment import keep_for_tasks
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import with_tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses as of_hosts
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import for_process
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.process_environment import keep_for_tasks
 
 HostVars = Mapping[str, Mapping[str, Any]]
 

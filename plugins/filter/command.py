@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 
 
 class FilterModule:

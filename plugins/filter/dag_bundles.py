@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_bundles
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles
 
 
 def bundle_config(bundles: Sequence[Mapping[str, Any]], refresh_interval: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.addresses import origins
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.addresses import origins
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, memory_settings, process_memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 
 
 def memory_plan(
@@ -43,6 +43,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "memory_plan": memory_plan,
-            "postgres_memory_settings": memory.postgres_settings,
-            "redis_memory_settings": memory.redis_settings,
+            "postgres_memory_settings": memory_settings.postgres_settings,
+            "redis_memory_settings": memory_settings.redis_settings,
         }

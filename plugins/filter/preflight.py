@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding, report
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, report
 
 HEADING = "Host {host} is refused, {{count}} {{noun}}. {outcome}"
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Host, Inventory
 
 # Programs that a playbook may ask for.
 PROGRAMS = ("rsync", "uv")
@@ -51,7 +51,7 @@ def copies_backups(host: Host) -> bool:
 def added_requirements(host: Host) -> list[str]:
     """Return the requirements that a site adds for a host."""
     names = ["airflow_runtime_extra_requirements"]
-    names += ["airflow_worker_extra_requirements"] if rules.WORKER_GROUP in host.groups else []
+    names += ["airflow_worker_extra_requirements"] if topology.WORKER_GROUP in host.groups else []
     lists = (host.get(name, []) for name in names)
     return [str(text) for found in lists if isinstance(found, list) for text in found]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import digest, finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 
 BRING_BACK = "bring it back: inventory.tar.gz of the last backup has it (docs/operations/backup.md)"
 CONSENT = (

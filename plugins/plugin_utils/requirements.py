@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import show
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import show
 
 # ansible-core depends on packaging. Only ansible-test imports this file without it.
 with contextlib.suppress(ImportError):

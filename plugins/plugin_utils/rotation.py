@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 
 NEXT = "airflow_secrets_next"
 PREVIOUS = "airflow_secrets_previous"

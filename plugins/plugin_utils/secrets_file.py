@@ -12,7 +12,7 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 
 MODE = 0o600
 

@@ -1,4 +1,4 @@
-"""What the tasks of `failover_load` wrote down, as the failover drill reads it: plugins/module_utils/ledger.py."""
+"""What the tasks of `failover_load` wrote down, as the failover drill reads it: plugins/plugin_utils/ledger.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from cluster_inventory import PROJECT
 
-sys.path.insert(0, str(PROJECT / "plugins/module_utils"))
+sys.path.insert(0, str(PROJECT / "plugins/plugin_utils"))
 
 from ledger import (
     Execution,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.secret_values import GENERATORS
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.secret_values import GENERATORS
 
 from .conftest import EXAMPLE, Play, Run
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import cluster, firewall
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import addresses as of_hosts
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses as of_hosts
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTVARS: dict[str, dict[str, Any]] = {

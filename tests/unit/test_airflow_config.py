@@ -14,8 +14,7 @@ from pathlib import Path
 import airflow_readers
 import jinja2
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import airflow_config
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import airflow_config, config_rules
 
 PROJECT = Path(__file__).resolve().parents[2]
 OWN_CODE = PROJECT / "roles" / "airflow_runtime" / "files" / "airflow_celery_cluster"
@@ -174,9 +173,9 @@ def test_settings_of_mail_without_effect_are_those_that_only_older_functions_rea
         if setting.startswith(("email.", "smtp.")):
             readers.setdefault(setting, set()).add(module)
     unread = {setting for setting, modules in readers.items() if modules <= older}
-    assert {setting for setting in unread if not setting.startswith("smtp.")} == rules.MAIL_OPTIONS
+    assert {setting for setting in unread if not setting.startswith("smtp.")} == config_rules.MAIL_OPTIONS
     assert {setting for setting in readers if setting.startswith("smtp.")} <= unread
-    assert f"{rules.MAIL_SECTION}.smtp_host" in unread
+    assert f"{config_rules.MAIL_SECTION}.smtp_host" in unread
 
 
 def test_the_readers_are_those_of_the_locked_airflow() -> None:

@@ -110,7 +110,7 @@ def test_a_waiting_task_adds_no_row_for_ever(limit: int, rows: int, requeued: in
 
 
 def test_the_limit_of_retries_is_the_one_that_the_deployment_sets() -> None:
-    from ansible_collections.airflow_celery.cluster.plugins.module_utils import failover
+    from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import failover
 
     retries = failover.Failover(20).config()["scheduler"]["num_stuck_in_queued_retries"]
     assert retries == broker_messages.NO_LIMIT

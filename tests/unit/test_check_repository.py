@@ -53,6 +53,7 @@ UNUSED = (
     "plugins/filter/xyzzy.yml",
     "plugins/module_utils/xyzzy.py",
     "plugins/modules/xyzzy.py",
+    "plugins/plugin_utils/inventory_check/xyzzy.py",
     "roles/backup/files/xyzzy.py",
     "roles/redis/tasks/xyzzy.yml",
     "roles/redis/templates/xyzzy.j2",

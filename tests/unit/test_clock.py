@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import proven_offset, uncertainty
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import proven_offset, uncertainty
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible import constants, context
 from ansible.module_utils.common.collections import ImmutableDict
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import command, playbook
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command, playbook
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path("/usr/share/ansible/collections/ansible_collections/airflow_celery/cluster")

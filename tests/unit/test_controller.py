@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import check_programs
-from test_inventory_check import inventory
+from sample_inventory import inventory
 
 COMMIT = "0" * 40
 GIT = {"airflow_runtime_extra_requirements": [f"a @ git+https://h/a.git@{COMMIT}"]}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_bundles
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles
 
 TOKEN = {"name": "github", "token": "tok", "username": "robot"}
 KEY = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import dag_queues
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_queues
 
 
 def queues(tmp_path: Path, text: str) -> list[str]:

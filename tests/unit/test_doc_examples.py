@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import WEBSERVER_TEXT, check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import WEBSERVER_TEXT
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.webserver_check import flaws
-from test_inventory_check import SPECS, inventory
+from sample_inventory import SPECS, inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "inventory/production.example/group_vars/all/main.yml"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules, memory
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
-from test_inventory_check import SPECS
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
+from sample_inventory import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -251,7 +251,7 @@ def test_the_table_of_failover_is_what_is_computed() -> None:
 
 
 def test_the_table_of_memory_is_what_is_computed() -> None:
-    load = memory.Load(groups=frozenset(inventory_rules.CONTROL_GROUPS))
+    load = memory.Load(groups=frozenset(topology.CONTROL_GROUPS))
     for size, system, postgres, redis, airflow in table("docs/memory.md", "memory | system"):
         plan = memory.plan(int(size), load)
         main, results = (

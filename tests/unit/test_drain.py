@@ -13,8 +13,8 @@ import pytest
 from airflow_celery_cluster import worker_queues
 from ansible_collections.airflow_celery.cluster.plugins.filter.workers import chosen_workers, orphaned_queues
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import worker_processes
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.drain import Progress, is_over, pace
 from ansible_collections.airflow_celery.cluster.plugins.modules import worker_tasks
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drain import Progress, is_over, pace
 
 TASK = "import time; time.sleep(60)"
 # The pool's process has a task, which leads a process group, and a child that does not, as the log server has.

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.action.failover_report import on_one_clock
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import ledger
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.clock import estimate
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.drill_report import (
+from ansible_collections.airflow_celery.cluster.plugins.modules.network_cut import rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import ledger
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import estimate
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drill_report import (
     Drill,
     html,
     moved,
@@ -17,9 +18,8 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.drill_repor
     text,
     timeline,
 )
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.ledger import Execution
-from ansible_collections.airflow_celery.cluster.plugins.modules.network_cut import rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.ledger import Execution
 
 CUT = 1_790_000_000.0
 HOSTILE = '<script>alert("1")</script>&\'"'

@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, secret_values, service_urls
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import service_urls
 from ansible_collections.airflow_celery.cluster.plugins.modules import service_check
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import (
-    Inventory,
-    check,
-    machine_plans,
-)
-from test_inventory_check import inventory, only
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, rotation, secret_values, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.plans import machine_plans
+from sample_inventory import inventory, only
 
 CA = "/ca.pem"
 DATABASE = "postgresql+psycopg2://air:p%40ss@db.example.org:5432/airflow"
@@ -74,7 +71,7 @@ def test_a_url_is_taken_apart_and_shows_no_password() -> None:
 def test_urls_replace_the_hosts_of_empty_and_missing_groups_and_their_secrets() -> None:
     assert check(external()) == []
     missing = external()
-    for group in rules.EXTERNAL:
+    for group in topology.EXTERNAL:
         del missing.groups[group]
     assert check(missing) == []
     # The password of a provider may be short, and may have characters that the cluster's own have not.
@@ -82,11 +79,11 @@ def test_urls_replace_the_hosts_of_empty_and_missing_groups_and_their_secrets() 
 
 
 @pytest.mark.parametrize(
-    ("url", "group"), [(url, group) for group, found in rules.EXTERNAL.items() for url in found.urls]
+    ("url", "group"), [(url, group) for group, found in topology.EXTERNAL.items() for url in found.urls]
 )
 def test_an_empty_group_without_all_urls_is_refused(url: str, group: str) -> None:
     found = check(external({url: ...}))
-    if len(rules.EXTERNAL[group].urls) == 1:
+    if len(topology.EXTERNAL[group].urls) == 1:
         assert only(found).where == f"group {group}"
         assert url in only(found).remedy
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
     LEAST_HEARTBEATS,
     LEAST_MARGIN,
     LEAST_SECONDS,

@@ -10,7 +10,7 @@ import jinja2
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import cluster
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
 
 PROJECT = Path(__file__).resolve().parents[2]
 CAPACITY = rules.RULES["airflow_triggerer_capacity"]

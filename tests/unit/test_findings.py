@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import (
     UNSET,
     Finding,
     looks_secret,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import firewall as filters
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules
-from ansible_collections.airflow_celery.cluster.plugins.modules import firewall
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import firewall_table
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = yaml.safe_load((PROJECT / "roles/firewall/vars/main.yml").read_text())["__firewall_services"]
@@ -47,7 +47,7 @@ def resolve(name: str) -> list[str]:
     """Names as some host knows them."""
     known = {"c1.internal": ["192.0.2.1", "2001:db8::1"], "w2": ["192.0.2.12", "192.0.2.12"], "self": ["127.0.1.1"]}
     if name not in known:
-        raise firewall.Unresolved(f"{name!r}: unknown")
+        raise firewall_table.Unresolved(f"{name!r}: unknown")
     return known[name]
 
 
@@ -59,7 +59,7 @@ def rule(**parts: Any) -> dict[str, Any]:
 def test_the_port_table_has_every_port_that_a_process_listens_on() -> None:
     listeners = {
         (listener.group, listener.variable, listener.count)
-        for listener in inventory_rules.LISTENERS
+        for listener in topology.LISTENERS
         # On loopback, always.
         if listener.variable != "airflow_scheduler_health_port"
     }
@@ -76,7 +76,7 @@ def test_the_port_table_lets_in_whoever_connects() -> None:
     clients: dict[tuple[str, str], set[str]] = {}
     for row in TABLE:
         clients[row["group"], str(row["port"]).split()[1]] = set(row.get("clients", ()))
-    for endpoint in inventory_rules.ENDPOINTS:
+    for endpoint in topology.ENDPOINTS:
         assert clients[endpoint.group, endpoint.port] == endpoint.clients
 
 
@@ -148,49 +148,51 @@ def test_every_filter_is_documented(name: str) -> None:
 # --- Addresses --------------------------------------------------------------------------------------------------------
 def test_addresses_are_sorted_by_version_and_do_not_overlap() -> None:
     sources = ["192.0.2.12", "192.0.2.0/28", "192.0.2.200", "2001:db8::5", "2001:db8::/64", "c1.internal"]
-    found = firewall.by_version(network for source in sources for network in firewall.networks_of(source, resolve))
-    assert firewall.elements(found[4]) == "192.0.2.0/28, 192.0.2.200"
-    assert firewall.elements(found[6]) == "2001:db8::/64"
+    found = firewall_table.by_version(
+        network for source in sources for network in firewall_table.networks_of(source, resolve)
+    )
+    assert firewall_table.elements(found[4]) == "192.0.2.0/28, 192.0.2.200"
+    assert firewall_table.elements(found[6]) == "2001:db8::/64"
 
 
 def test_a_network_may_be_named_by_one_of_its_addresses() -> None:
-    assert [str(network) for network in firewall.networks_of("192.0.2.77/24", resolve)] == ["192.0.2.0/24"]
+    assert [str(network) for network in firewall_table.networks_of("192.0.2.77/24", resolve)] == ["192.0.2.0/24"]
 
 
 def test_a_client_counts_with_each_of_its_addresses() -> None:
-    found, unresolved = firewall.client_networks({"c1": ["c1.internal", "198.51.100.1"], "w2": ["w2"]}, resolve)
-    assert firewall.elements(found[4]) == "192.0.2.1, 192.0.2.12, 198.51.100.1"
-    assert firewall.elements(found[6]) == "2001:db8::1"
+    found, unresolved = firewall_table.client_networks({"c1": ["c1.internal", "198.51.100.1"], "w2": ["w2"]}, resolve)
+    assert firewall_table.elements(found[4]) == "192.0.2.1, 192.0.2.12, 198.51.100.1"
+    assert firewall_table.elements(found[6]) == "2001:db8::1"
     assert unresolved == []
 
 
 def test_loopback_is_nobodys_address() -> None:
-    found, unresolved = firewall.client_networks({"c1": ["self", "192.0.2.1"]}, resolve)
-    assert (firewall.elements(found[4]), unresolved) == ("192.0.2.1", [])
+    found, unresolved = firewall_table.client_networks({"c1": ["self", "192.0.2.1"]}, resolve)
+    assert (firewall_table.elements(found[4]), unresolved) == ("192.0.2.1", [])
 
 
 def test_a_name_without_address_is_told_and_is_an_error_if_there_is_nothing_else() -> None:
-    found, unresolved = firewall.client_networks({"w9": ["w9.internal", "192.0.2.9"]}, resolve)
-    assert firewall.elements(found[4]) == "192.0.2.9"
+    found, unresolved = firewall_table.client_networks({"w9": ["w9.internal", "192.0.2.9"]}, resolve)
+    assert firewall_table.elements(found[4]) == "192.0.2.9"
     assert unresolved == ["host w9: 'w9.internal': unknown"]
-    with pytest.raises(firewall.Unresolved, match=r"host w9: 'w9.internal': unknown. Set airflow_address"):
-        firewall.client_networks({"w9": ["w9.internal"]}, resolve)
+    with pytest.raises(firewall_table.Unresolved, match=r"host w9: 'w9.internal': unknown. Set airflow_address"):
+        firewall_table.client_networks({"w9": ["w9.internal"]}, resolve)
 
 
 def test_this_machine_resolves_its_own_names() -> None:
-    assert "127.0.0.1" in firewall.system_addresses("localhost")
-    with pytest.raises(firewall.Unresolved, match=r"nowhere\.invalid"):
-        firewall.system_addresses("nowhere.invalid")
+    assert "127.0.0.1" in firewall_table.system_addresses("localhost")
+    with pytest.raises(firewall_table.Unresolved, match=r"nowhere\.invalid"):
+        firewall_table.system_addresses("nowhere.invalid")
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
 def test_a_rule_for_everybody_names_nobody() -> None:
-    lines = firewall.rule_lines(rule(ports=[80, 443, 80], sources=EVERYBODY, comment="door"), resolve)
+    lines = firewall_table.rule_lines(rule(ports=[80, 443, 80], sources=EVERYBODY, comment="door"), resolve)
     assert lines == ['\t\ttcp dport { 80, 443 } accept comment "door"']
 
 
 def test_a_rule_for_everybody_of_one_version() -> None:
-    lines = firewall.rule_lines(rule(sources=["0.0.0.0/0", "2001:db8::1"]), resolve)
+    lines = firewall_table.rule_lines(rule(sources=["0.0.0.0/0", "2001:db8::1"]), resolve)
     assert lines == [
         "\t\tmeta nfproto ipv4 tcp dport { 22 } accept",
         "\t\tip6 saddr { 2001:db8::1 } tcp dport { 22 } accept",
@@ -198,7 +200,7 @@ def test_a_rule_for_everybody_of_one_version() -> None:
 
 
 def test_a_rule_for_some() -> None:
-    lines = firewall.rule_lines(rule(sources=["192.0.2.0/24"], clients=["redis"], protocol="udp"), resolve)
+    lines = firewall_table.rule_lines(rule(sources=["192.0.2.0/24"], clients=["redis"], protocol="udp"), resolve)
     assert lines == [
         "\t\tip saddr { 192.0.2.0/24 } udp dport { 22 } accept",
         "\t\tip saddr @redis_4 udp dport { 22 } accept",
@@ -207,11 +209,11 @@ def test_a_rule_for_some() -> None:
 
 
 def test_a_rule_for_nobody_opens_nothing() -> None:
-    assert firewall.rule_lines(rule(), resolve) == []
+    assert firewall_table.rule_lines(rule(), resolve) == []
 
 
 def test_a_comment_cannot_end_its_quotes() -> None:
-    [line] = firewall.rule_lines(rule(sources=EVERYBODY, comment='a" accept; drop\n"b\\' + "c" * 200), resolve)
+    [line] = firewall_table.rule_lines(rule(sources=EVERYBODY, comment='a" accept; drop\n"b\\' + "c" * 200), resolve)
     assert line.count('"') == 2
     assert "\n" not in line
     assert "\\" not in line
@@ -219,16 +221,15 @@ def test_a_comment_cannot_end_its_quotes() -> None:
 
 
 def test_a_source_without_address_names_its_rule() -> None:
-    with pytest.raises(firewall.Unresolved, match=r"source of the rule 'SSH' .*'office.invalid'"):
-        firewall.rule_lines(rule(sources=["office.invalid"], comment="SSH"), resolve)
+    with pytest.raises(firewall_table.Unresolved, match=r"source of the rule 'SSH' .*'office.invalid'"):
+        firewall_table.rule_lines(rule(sources=["office.invalid"], comment="SSH"), resolve)
 
 
 def test_the_table_is_replaced_in_one_transaction_and_drops_what_is_left() -> None:
-    sets = {"redis": firewall.by_version(firewall.networks_of("c1.internal", resolve))}
-    text = firewall.table([rule(clients=["redis"])], sets, resolve)
-    start = text.index(
-        f"table inet {firewall.TABLE}\ndelete table inet {firewall.TABLE}\ntable inet {firewall.TABLE} {{"
-    )
+    sets = {"redis": firewall_table.by_version(firewall_table.networks_of("c1.internal", resolve))}
+    text = firewall_table.table([rule(clients=["redis"])], sets, resolve)
+    name = firewall_table.TABLE
+    start = text.index(f"table inet {name}\ndelete table inet {name}\ntable inet {name} {{")
     assert set(text[:start].splitlines()) <= {line for line in text.splitlines() if line.startswith("#")}
     assert "policy drop;" in text
     assert "flush ruleset" not in text
@@ -237,11 +238,11 @@ def test_the_table_is_replaced_in_one_transaction_and_drops_what_is_left() -> No
 
 
 def test_addresses_of_a_group_change_and_nothing_else() -> None:
-    nobody: firewall.Networks = {4: [], 6: []}
-    some = firewall.by_version(firewall.networks_of("192.0.2.12", resolve))
+    nobody: firewall_table.Networks = {4: [], 6: []}
+    some = firewall_table.by_version(firewall_table.networks_of("192.0.2.12", resolve))
     rules = [rule(clients=["airflow_worker", "redis"])]
-    before = firewall.table(rules, {"airflow_worker": nobody, "redis": some}, resolve)
-    after = firewall.table(rules, {"airflow_worker": some, "redis": some}, resolve)
+    before = firewall_table.table(rules, {"airflow_worker": nobody, "redis": some}, resolve)
+    after = firewall_table.table(rules, {"airflow_worker": some, "redis": some}, resolve)
     assert before != after
-    assert firewall.with_clients(before, {"airflow_worker": some, "haproxy": some}) == after
-    assert firewall.with_clients(after, {"airflow_worker": nobody}) == before
+    assert firewall_table.with_clients(before, {"airflow_worker": some, "haproxy": some}) == after
+    assert firewall_table.with_clients(after, {"airflow_worker": nobody}) == before

@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.filter.preflight import machine_report
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import (
+    host_examination,
+    host_state,
+    machine_checks,
+    network_checks,
+)
 from ansible_collections.airflow_celery.cluster.plugins.modules import host_check
 
 UBUNTU = 'ID=ubuntu\nVERSION_ID="13"\nPRETTY_NAME="Ubuntu 13"\n'
@@ -34,8 +40,8 @@ def free_port() -> int:
 
 
 def test_a_supported_system_passes() -> None:
-    assert host_check.check_system(DEBIAN_13, "x86_64", (3, 13, 5), True) == []
-    assert host_check.check_system(DEBIAN_13.replace("13", "12"), "aarch64", (3, 11, 2), True) == []
+    assert machine_checks.check_system(DEBIAN_13, "x86_64", (3, 13, 5), True) == []
+    assert machine_checks.check_system(DEBIAN_13.replace("13", "12"), "aarch64", (3, 11, 2), True) == []
 
 
 @pytest.mark.parametrize(
@@ -59,22 +65,22 @@ def test_a_supported_system_passes() -> None:
 def test_an_unsupported_system_is_a_finding(
     os_release: str, machine: str, python: tuple[int, ...], systemd: bool, variable: str, value: str
 ) -> None:
-    found = host_check.check_system(os_release, machine, python, systemd)
+    found = machine_checks.check_system(os_release, machine, python, systemd)
     assert [(item["variable"], item["value"]) for item in found] == [(variable, value)]
 
 
 def test_memory_is_compared_with_the_least() -> None:
     meminfo = "MemTotal:        2048000 kB\nMemFree: 1 kB\n"
-    assert host_check.check_memory(meminfo, 2000, "preflight_min_memory_mb") == []
-    found = host_check.check_memory(meminfo, 2001, "preflight_min_memory_mb")
+    assert machine_checks.check_memory(meminfo, 2000, "preflight_min_memory_mb") == []
+    found = machine_checks.check_memory(meminfo, 2001, "preflight_min_memory_mb")
     assert found[0]["value"] == "2000 MB"
     assert "preflight_min_memory_mb" in found[0]["expected"]
 
 
 def test_disk_space_is_told_once_for_each_file_system(tmp_path: Path) -> None:
     missing = str(tmp_path / "not" / "there" / "yet")
-    assert host_check.check_disk([missing], 0) == []
-    assert len(host_check.check_disk([missing, str(tmp_path)], 10**9)) == 1
+    assert machine_checks.check_disk([missing], 0) == []
+    assert len(machine_checks.check_disk([missing, str(tmp_path)], 10**9)) == 1
 
 
 @pytest.mark.parametrize(
@@ -91,15 +97,15 @@ def test_disk_space_is_told_once_for_each_file_system(tmp_path: Path) -> None:
 )
 def test_a_downgrade_is_a_finding(tmp_path: Path, installed: str, wanted: str, refused: bool) -> None:
     release = tmp_path / "release.json"
-    assert host_check.check_downgrade(str(release), wanted) == []
+    assert machine_checks.check_downgrade(str(release), wanted) == []
     release.write_text(json.dumps({"id": "x", "airflow_version": installed}))
-    found = host_check.check_downgrade(str(release), wanted)
+    found = machine_checks.check_downgrade(str(release), wanted)
     assert bool(found) == refused
     assert not found or installed in found[0]["expected"]
 
 
 def test_listening_ports_are_those_of_this_machine(listener: int, free_port: int) -> None:
-    ports = host_check.listening_ports([host_check.read("/proc/net/tcp"), host_check.read("/proc/net/tcp6")])
+    ports = network_checks.listening_ports([host_state.read("/proc/net/tcp"), host_state.read("/proc/net/tcp6")])
     assert listener in ports
     assert free_port not in ports
 
@@ -110,7 +116,7 @@ def test_holders_are_read_from_ss() -> None:
         f"LISTEN 0 128 127.0.0.1:8081 0.0.0.0:* cgroup:{IN_A_CONTAINER} <-> cgroup:{IN_A_CONTAINER}\n"
         "LISTEN 0 128 [::]:9000 [::]:*\n"
     )
-    assert host_check.holders(sockets) == {
+    assert network_checks.holders(sockets) == {
         22: [("/x/system.slice/ssh.service", "sshd (process 65)")],
         8081: [(IN_A_CONTAINER, "")],
         9000: [("", "")],
@@ -127,7 +133,7 @@ def test_holders_are_read_from_ss() -> None:
     ],
 )
 def test_the_unit_of_a_cgroup(cgroup: str, unit: str) -> None:
-    assert host_check.unit_of(cgroup) == unit
+    assert network_checks.unit_of(cgroup) == unit
 
 
 @pytest.mark.parametrize(
@@ -142,20 +148,20 @@ def test_the_unit_of_a_cgroup(cgroup: str, unit: str) -> None:
     ],
 )
 def test_a_held_port_is_ours_or_a_finding(held_by: list[tuple[str, str]], active: bool, ours: bool) -> None:
-    found, own = host_check.check_ports([WORKER], {8793}, {8793: held_by}, lambda _: active)
+    found, own = network_checks.check_ports([WORKER], {8793}, {8793: held_by}, lambda _: active)
     assert (own, len(found)) == (([8793], 0) if ours else ([], 1))
-    assert host_check.check_ports([WORKER], {8794}, {8793: held_by}, lambda _: active) == ([], [])
+    assert network_checks.check_ports([WORKER], {8794}, {8793: held_by}, lambda _: active) == ([], [])
 
 
 def test_a_foreign_holder_is_named() -> None:
     held_by = {8793: [("/system.slice/ssh.service", "sshd (process 65)")]}
-    found, _ = host_check.check_ports([WORKER], {8793}, held_by, lambda _: True)
+    found, _ = network_checks.check_ports([WORKER], {8793}, held_by, lambda _: True)
     assert found[0]["value"] == "8793, held by ssh.service, sshd (process 65)"
 
 
 def test_connections_are_ok_refused_or_out_of_reach(listener: int, free_port: int) -> None:
-    assert host_check.connect("127.0.0.1", listener, 2) == "ok"
-    assert host_check.connect("127.0.0.1", free_port, 2) == "refused"
+    assert network_checks.connect("127.0.0.1", listener, 2) == "ok"
+    assert network_checks.connect("127.0.0.1", free_port, 2) == "refused"
 
 
 @contextlib.contextmanager
@@ -174,15 +180,15 @@ def silent_port() -> Iterator[int]:
 
 def test_a_host_that_does_not_answer_is_out_of_reach() -> None:
     with silent_port() as port:
-        assert host_check.connect("127.0.0.1", port, 0.2) == "no answer within 0.2 s"
+        assert network_checks.connect("127.0.0.1", port, 0.2) == "no answer within 0.2 s"
 
 
 def test_silence_is_no_finding_yet_where_the_clusters_firewall_may_be_the_reason() -> None:
     with silent_port() as port:
         entry = {"address": "127.0.0.1", "port": port, "variable": "airflow_broker_url", "host": "control1"}
-        found, _, silent = host_check.check_network([entry | {"filtered": True}], [], 0.2)
+        found, _, silent = network_checks.check_network([entry | {"filtered": True}], [], 0.2)
         assert (found, silent) == ([], [entry | {"filtered": True}])
-        found, _, silent = host_check.check_network([entry | {"filtered": False}], [], 0.2)
+        found, _, silent = network_checks.check_network([entry | {"filtered": False}], [], 0.2)
         assert [item["variable"] for item in found] == ["airflow_broker_url"]
         assert silent == []
 
@@ -198,7 +204,7 @@ def test_silence_is_no_finding_yet_where_the_clusters_firewall_may_be_the_reason
     ],
 )
 def test_another_firewall_is_a_finding(ufw_conf: str, firewalld: bool, values: list[str]) -> None:
-    found = host_check.check_firewalls(ufw_conf, firewalld)
+    found = machine_checks.check_firewalls(ufw_conf, firewalld)
     assert [item["value"] for item in found] == values
     assert all("firewall_enabled: false" in item["remedy"] for item in found)
 
@@ -209,7 +215,7 @@ def test_the_network_check_tells_what_is_out_of_reach(listener: int, free_port: 
 
     dead = {"address": "worker9.invalid", "host": "worker9"}
     entries = [endpoint("127.0.0.1", listener), endpoint("127.0.0.1", free_port), endpoint("control1.invalid", 1)]
-    found, refused, silent = host_check.check_network(entries, [dead], 2)
+    found, refused, silent = network_checks.check_network(entries, [dead], 2)
     assert silent == []
     assert refused == [entries[1]]
     assert {(item["variable"], item["about"]) for item in found} == {
@@ -234,21 +240,25 @@ def test_the_network_check_tells_what_is_out_of_reach(listener: int, free_port: 
 )
 def test_a_service_listens_on_addresses_of_its_machine(addresses: list[str], reached: str, refused: bool) -> None:
     entry = {"variable": "redis_bind", "addresses": addresses, "reached": reached}
-    found = host_check.check_binds([entry])
+    found = network_checks.check_binds([entry])
     assert [item["variable"] for item in found] == (["redis_bind"] if refused else [])
 
 
 def test_a_name_without_ipv4_is_a_finding() -> None:
-    assert host_check.resolve("127.0.0.1") is None
-    assert host_check.resolve("::1") == "no IPv4 address, ::1 only"
+    assert network_checks.resolve("127.0.0.1") is None
+    assert network_checks.resolve("::1") == "no IPv4 address, ::1 only"
 
 
 def test_another_python_is_a_finding() -> None:
     assert (
-        host_check.check_interpreter("/usr/bin/python3", ["", "/usr/lib/python3.11", "/usr/lib/python3/dist-packages"])
+        machine_checks.check_interpreter(
+            "/usr/bin/python3", ["", "/usr/lib/python3.11", "/usr/lib/python3/dist-packages"]
+        )
         == []
     )
-    found = host_check.check_interpreter("/usr/local/bin/python3.12", ["", "/usr/local/lib/python3.12/site-packages"])
+    found = machine_checks.check_interpreter(
+        "/usr/local/bin/python3.12", ["", "/usr/local/lib/python3.12/site-packages"]
+    )
     assert [item["value"] for item in found] == ["/usr/local/bin/python3.12"]
     assert "/usr/bin/python3" in found[0]["remedy"]
 
@@ -263,14 +273,15 @@ def test_another_python_is_a_finding() -> None:
     ],
 )
 def test_a_sandbox_that_systemd_cannot_make_is_a_finding(code: int, error: str, said: str) -> None:
-    found = host_check.check_sandbox(code, error)
+    found = machine_checks.check_sandbox(code, error)
     assert bool(found) == bool(said)
     assert not said or said in found[0]["value"]
 
 
 def test_the_module_names_no_syntax_that_an_old_python_lacks() -> None:
     # The module itself tells the owner of a machine with Python 3.9 what it lacks.
-    ast.parse(Path(host_check.__file__).read_text(), feature_version=(3, 8))
+    for module in (host_check, host_examination, host_state, machine_checks, network_checks):
+        ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 8))
 
 
 # --- The report -------------------------------------------------------------------------------------------------------
@@ -315,15 +326,15 @@ def test_a_refused_connection_is_a_finding_once_the_service_runs() -> None:
 
 
 def test_nothing_is_read_that_is_not_there() -> None:
-    assert host_check.read("/nonexistent") == ""
-    assert host_check.free_mb("/nonexistent/x")[0] == os.sep
+    assert host_state.read("/nonexistent") == ""
+    assert machine_checks.free_mb("/nonexistent/x")[0] == os.sep
 
 
 def test_a_debian_package_that_the_lists_do_not_have_is_found() -> None:
     # A virtual package has no candidate, and can be installed.
     policy = "libmariadb3:\n  Installed: (none)\n  Candidate: 1:10.11\nawk:\n  Installed: (none)\n  Candidate: (none)\n"
     names = ["libmariadb3", "libmariadb3=1:10.11", "libmariadb3:amd64", "awk", "libmariadb33"]
-    [found] = host_check.check_packages(
+    [found] = machine_checks.check_packages(
         [{"name": name, "variable": "airflow_runtime_packages"} for name in names], policy
     )
     assert (found["variable"], found["value"]) == ("airflow_runtime_packages", "libmariadb33")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import environment_file
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state, inventory_rules, secret_values
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import certificate_check as tls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
 from certificate_maker import make
 
@@ -50,7 +51,7 @@ def check(root: str, wanted: list[str], take_over: tuple[str, ...] = (), account
 
 def test_tables_name_the_same_components() -> None:
     assert FOREIGN.keys() == OWN.keys() == set(ALL)
-    assert {name for names in inventory_rules.COMPONENTS.values() for name in names} == set(ALL)
+    assert {name for names in topology.COMPONENTS.values() for name in names} == set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)

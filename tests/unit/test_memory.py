@@ -12,11 +12,15 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.airflow_celery.cluster.plugins.filter.memory import memory_plan
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, process_memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    memory,
+    memory_settings,
+    process_memory,
+    topology,
+)
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-ALL = frozenset(rules.CONTROL_GROUPS)
+ALL = frozenset(topology.CONTROL_GROUPS)
 LAYOUTS = {
     "all but workers": ALL,
     "all": ALL | {"airflow_worker"},
@@ -105,7 +109,7 @@ def test_the_clusters_of_postgresql_share_its_memory() -> None:
 
 @pytest.mark.parametrize("size", [64, 246, 1396, 7156, 30_196, 128_500])
 def test_the_settings_of_postgresql_fit_into_its_memory(size: int) -> None:
-    settings = memory.postgres_settings(size, 150)
+    settings = memory_settings.postgres_settings(size, 150)
     shared, maintenance = megabytes(settings["shared_buffers"]), megabytes(settings["maintenance_work_mem"])
     workers = 3 * megabytes(settings["autovacuum_work_mem"])
     assert shared + maintenance + workers <= size * 0.8
@@ -119,7 +123,7 @@ def test_the_settings_of_postgresql_fit_into_its_memory(size: int) -> None:
 
 @pytest.mark.parametrize("size", [64, 82, 806, 32_102])
 def test_half_of_redis_is_for_data(size: int) -> None:
-    settings = memory.redis_settings(size)
+    settings = memory_settings.redis_settings(size)
     assert megabytes(settings["maxmemory"]) <= size / 2
     _, hard, soft, seconds = settings["client-output-buffer-limit"].split()
     assert megabytes(soft) <= megabytes(hard) <= max(1, size / 32)
@@ -132,7 +136,7 @@ def test_connections_grow_in_steps(count: int, expected: int) -> None:
 
 
 # --- From an inventory ------------------------------------------------------------------------------------------------
-GROUPS = {group: ["control1"] for group in rules.CONTROL_GROUPS} | {"airflow_worker": ["worker1", "worker2"]}
+GROUPS = {group: ["control1"] for group in topology.CONTROL_GROUPS} | {"airflow_worker": ["worker1", "worker2"]}
 
 
 def value_of(variables: Mapping[str, Mapping[str, Any]]) -> memory.Value:

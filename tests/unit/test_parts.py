@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import parts
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Of every host.
@@ -74,11 +74,11 @@ def test_each_drop_in_of_a_process_belongs_to_its_part() -> None:
 
 
 def test_each_group_has_a_unit_that_must_run() -> None:
-    assert {group for part in parts.PARTS if part.runs for group in part.groups} == set(rules.PROCESS_GROUPS)
+    assert {group for part in parts.PARTS if part.runs for group in part.groups} == set(topology.PROCESS_GROUPS)
 
 
 def test_a_host_of_every_group_has_no_leftovers() -> None:
-    assert parts.leftover_units(PATHS, [*rules.PROCESS_GROUPS, parts.FIRST_SCHEDULER]) == ([], [])
+    assert parts.leftover_units(PATHS, [*topology.PROCESS_GROUPS, parts.FIRST_SCHEDULER]) == ([], [])
 
 
 @pytest.mark.parametrize(

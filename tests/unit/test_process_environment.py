@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import environment_file
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import process_environment as environment
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import process_environment as environment
 
 RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.action.validate_inventory import explain_constant
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import Finding
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.inventory_rules import SET_BY_THE_ROLES
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_rules import SET_BY_THE_ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())

@@ -8,8 +8,7 @@ import json
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import rotation as filters
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import rotation, secret_values
 
 NAMES = sorted(set(secret_values.GENERATORS) - set(secret_values.NOT_ROTATED))
 

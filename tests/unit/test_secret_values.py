@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import secret_values
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 from cluster_inventory import SECRETS
 
 

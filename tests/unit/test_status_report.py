@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow_celery_cluster.status import without_secrets
 from ansible_collections.airflow_celery.cluster.plugins.action.cluster_status_report import host_of, probed
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import status_report
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.status_report import Cluster, Host, Limits, reasons
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import status_report
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.health import Cluster, Host, Limits, reasons
 
 NOW = 1795380554.0
 DAY = 86400

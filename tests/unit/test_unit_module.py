@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.unit_progress import UnitProgress
 from ansible_collections.airflow_celery.cluster.plugins.modules import unit
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.unit_progress import UnitProgress
 
 STARTED = "Sun 2026-11-22 20:49:14.500000 UTC"
 

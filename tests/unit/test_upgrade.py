@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.filter import upgrade as filters
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.upgrade import begin, path_problem, way_back
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.upgrade import begin, path_problem, way_back
 
 HOSTS = ("control1", "worker1", "worker2")
 HEADS = ["d2f4e1b3c5a7", "02ca36b0235b"]

@@ -46,7 +46,7 @@ PAGE = 500
 USEFUL_STATES = ("queued", "running", "restarting")
 # "Stuck in queued" rows of one try of a task in the audit log, where waiting is no failure.
 AUDIT_ROWS = 3
-# A limit of retries from which on nobody waits for the limit: plugins/module_utils/failover.py.
+# A limit of retries from which on nobody waits for the limit: plugins/plugin_utils/failover.py.
 NO_LIMIT = 1_000_000
 
 

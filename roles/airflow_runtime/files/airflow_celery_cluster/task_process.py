@@ -29,7 +29,7 @@ try:
 except ModuleNotFoundError:  # the Python of the unit tests has no Celery
     billiard_process = None
 
-# Written by the deployment: plugins/module_utils/process_environment.py.
+# Written by the deployment: plugins/plugin_utils/process_environment.py.
 TASK_VARIABLES = "AIRFLOW_CLUSTER_TASK_VARIABLES"
 # Where Airflow installs a task's handler of SIGTERM.
 TASK_RUNNER = "airflow.sdk.execution_time.task_runner"

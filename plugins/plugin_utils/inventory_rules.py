@@ -1,4 +1,4 @@
-"""What a sound inventory looks like, as tables. What is done with them stands in inventory_check."""
+"""Which variables an inventory may set, and to which values, as tables. Package inventory_check applies them."""
 
 from __future__ import annotations
 
@@ -7,43 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import LEAST_SECONDS, MOST_SECONDS
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import playbook
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import LEAST_SECONDS, MOST_SECONDS
 
-# --- Versions ---------------------------------------------------------------------------------------------------------
 AIRFLOW_FROM = (3, 3)
 AIRFLOW_BEFORE = (3, 4)
 AIRFLOW_RANGE = "3.3 or a later release before 3.4"
-
-# --- Groups -----------------------------------------------------------------------------------------------------------
-WORKER_GROUP = "airflow_worker"
-CONTROL_GROUPS = (
-    "postgres",
-    "redis",
-    "haproxy",
-    "airflow_scheduler",
-    "airflow_api_server",
-    "airflow_dag_processor",
-    "airflow_triggerer",
-    "flower",
-)
-PROCESS_GROUPS = (*CONTROL_GROUPS, WORKER_GROUP)
-PARENT_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "control_plane": CONTROL_GROUPS,
-    "airflow": (
-        "airflow_scheduler",
-        "airflow_api_server",
-        "airflow_dag_processor",
-        "airflow_triggerer",
-        "flower",
-        WORKER_GROUP,
-    ),
-}
-# A second host would get a database or broker of its own that nobody uses.
-SINGLE_HOST_GROUPS = ("postgres", "redis")
 SHARE_VARIABLE = "airflow_allow_worker_on_control_plane"
 
-# --- Variables --------------------------------------------------------------------------------------------------------
 PREFIXES = (
     "airflow_",
     "backup_",
@@ -123,170 +94,8 @@ SAME_EVERYWHERE = (
     "postgres_results_port",
     "redis_port",
 )
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A TCP port that a group's process listens on.
-
-    :param variable: variable with the (first) port.
-    :param count: variable with the number of ports in a row; "" for one.
-    :param units: systemd units that may hold it, as patterns; ``{port}`` stands for the port.
-    """
-
-    group: str
-    variable: str
-    units: tuple[str, ...]
-    count: str = ""
-
-
-LISTENERS = (
-    Listener("postgres", "postgres_port", ("postgresql@*-main.service",)),
-    Listener("postgres", "postgres_results_port", ("postgresql@*-results.service",)),
-    Listener("redis", "redis_port", ("redis-server.service",)),
-    Listener("haproxy", "haproxy_port", ("haproxy.service",)),
-    Listener("haproxy", "haproxy_redirect_port", ("haproxy.service",)),
-    Listener("haproxy", "haproxy_execution_api_port", ("haproxy.service",)),
-    Listener(
-        "airflow_api_server",
-        "airflow_api_server_first_port",
-        ("airflow-api-server@{port}.service",),
-        "airflow_api_server_instances",
-    ),
-    Listener(
-        "airflow_api_server",
-        "airflow_execution_api_first_port",
-        ("airflow-execution-api@{port}.service",),
-        "airflow_execution_api_instances",
-    ),
-    Listener("airflow_scheduler", "airflow_scheduler_health_port", ("airflow-scheduler.service",)),
-    Listener("airflow_triggerer", "airflow_triggerer_log_port", ("airflow-triggerer.service",)),
-    Listener("flower", "flower_port", ("airflow-flower.service",)),
-    Listener("airflow_worker", "airflow_worker_log_port", ("airflow-worker.service",)),
-)
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A service that a group's hosts connect to.
-
-    :param url: variable with its URL, which wins if it is set.
-    :param group: group whose first host is the service otherwise.
-    :param port: variable with its port.
-    :param clients: groups whose hosts connect.
-    """
-
-    url: str
-    group: str
-    port: str
-    clients: frozenset[str]
-
-
-_METADATA_CLIENTS = frozenset({"airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer"})
-ENDPOINTS = (
-    Endpoint("airflow_database_url", "postgres", "postgres_port", _METADATA_CLIENTS),
-    Endpoint(
-        "airflow_result_backend",
-        "postgres",
-        "postgres_results_port",
-        frozenset({"airflow_scheduler", "airflow_worker"}),
-    ),
-    Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
-    Endpoint("airflow_execution_api_url", "haproxy", "haproxy_execution_api_port", frozenset({"airflow_worker"})),
-)
-
-
-@dataclass(frozen=True)
-class External:
-    """What replaces a group: the service is not one of the cluster's hosts.
-
-    :param urls: variables with the URLs of the service, all of which are set then.
-    :param parts: what the service is for.
-    :param ca_file: variable with the authorities of the service.
-    """
-
-    urls: tuple[str, ...]
-    parts: tuple[str, ...]
-    ca_file: str
-
-
-EXTERNAL: Mapping[str, External] = {
-    "postgres": External(
-        ("airflow_database_url", "airflow_result_backend"), ("metadata", "results"), "airflow_database_ca_file"
-    ),
-    "redis": External(("airflow_broker_url",), ("broker", "flower"), "airflow_broker_ca_file"),
-}
 # Consent to a connection without TLS, or to a certificate that nobody verifies.
 UNVERIFIED_VARIABLE = "airflow_allow_unverified_services"
-# Groups whose hosts connect with the URL of a variable, and what for.
-CLIENTS: Mapping[str, frozenset[str]] = {
-    **{endpoint.url: endpoint.clients for endpoint in ENDPOINTS if endpoint.group in EXTERNAL},
-    "airflow_broker_url": frozenset({"airflow_scheduler", "airflow_worker"}),
-    "airflow_flower_broker_url": frozenset({"flower"}),
-}
-PARTS: Mapping[str, str] = {
-    "airflow_database_url": "metadata",
-    "airflow_result_backend": "results",
-    "airflow_broker_url": "broker",
-    "airflow_flower_broker_url": "flower",
-}
-DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379, "postgresql": 5432}
-
-# Variables that name Debian packages, and the group whose hosts get them.
-PACKAGE_LISTS: Mapping[str, str] = {
-    "airflow_runtime_packages": "airflow",
-    "airflow_runtime_build_packages": "airflow",
-    "airflow_worker_packages": WORKER_GROUP,
-    "airflow_worker_build_packages": WORKER_GROUP,
-}
-
-# Components of a host, as host_state has them, by the groups that bring them.
-COMPONENTS: Mapping[str, tuple[str, ...]] = {
-    "postgres": ("postgres", "backup"),
-    "redis": ("redis",),
-    "haproxy": ("haproxy",),
-    "airflow": ("airflow",),
-}
-
-# What the sandbox of the units (roles/airflow/vars/main.yml) hides, and the setting that does so.
-HIDDEN_PATHS: Mapping[str, str] = {
-    "/home": "ProtectHome",
-    "/root": "ProtectHome",
-    "/run/user": "ProtectHome",
-    "/tmp": "PrivateTmp",
-    "/var/tmp": "PrivateTmp",
-}
-# Options of Airflow that name directories to which processes write.
-WRITTEN_OPTIONS = frozenset(
-    {
-        "dag_processor.dag_bundle_storage_path",
-        "logging.base_log_folder",
-        "logging.dag_processor_child_process_log_directory",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Bind:
-    """Where a process listens, and who connects to it.
-
-    :param loopback: whether HAProxy on the same host connects to 127.0.0.1. Other clients use the host's address.
-    :param dual: whether the IPv6 wildcard is a listener for IPv4, too.
-    """
-
-    group: str
-    clients: frozenset[str]
-    loopback: bool = False
-    dual: bool = False
-
-
-BINDS: Mapping[str, Bind] = {
-    "postgres_listen_addresses": Bind("postgres", _METADATA_CLIENTS | {"airflow_worker"}),
-    "redis_bind": Bind("redis", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
-    "haproxy_bind": Bind("haproxy", frozenset({"airflow_worker"}), dual=True),
-    "airflow_api_server_bind": Bind("airflow_api_server", frozenset({"haproxy"}), loopback=True),
-    "airflow_flower_bind": Bind("flower", frozenset({"haproxy"}), loopback=True),
-}
 
 
 @dataclass(frozen=True)
@@ -499,74 +308,3 @@ RULES: Mapping[str, Between | Matches] = {
     "redis_memory_mb": _MEMORY,
     "redis_port": _PORT,
 }
-
-# --- airflow_config ---------------------------------------------------------------------------------------------------
-# Settings that more than airflow.cfg depends on, and the variable that reaches all of it.
-OWNED_OPTIONS: Mapping[str, str] = {
-    "api.base_url": "airflow_web_url",
-    "api.host": "airflow_api_server_bind",
-    "api.port": "airflow_api_server_first_port",
-    "api.secret_key": "airflow_api_secret_key",
-    "api.workers": "airflow_api_server_workers",
-    "api_auth.jwt_secret": "airflow_jwt_secret",
-    "celery.broker_url": "airflow_broker_url",
-    "celery.flower_basic_auth": "flower_user and flower_password",
-    "celery.flower_host": "airflow_flower_bind",
-    "celery.flower_port": "flower_port",
-    "celery.result_backend": "airflow_result_backend",
-    "celery.worker_autoscale": "airflow_worker_autoscale",
-    "celery.worker_concurrency": "airflow_worker_concurrency",
-    "celery_broker_transport_options.visibility_timeout": "airflow_visibility_timeout",
-    "core.default_pool_task_slot_count": "airflow_default_pool_slots",
-    "core.default_task_retries": "airflow_default_task_retries",
-    "core.default_task_retry_delay": "airflow_default_task_retry_delay",
-    "core.execution_api_server_url": "airflow_execution_api_url",
-    "core.executor": "airflow_executor",
-    "core.fernet_key": "airflow_fernet_key",
-    "core.max_active_runs_per_dag": "airflow_max_active_runs_per_dag",
-    "core.max_active_tasks_per_dag": "airflow_max_active_tasks_per_dag",
-    "core.parallelism": "airflow_parallelism",
-    "core.plugins_folder": "airflow_plugins_dir",
-    "database.sql_alchemy_conn": "airflow_database_url",
-    "fab.config_file": "airflow_webserver_config",
-    "fab.update_fab_perms": "airflow_update_fab_perms",
-    "logging.trigger_log_server_port": "airflow_triggerer_log_port",
-    "logging.worker_log_server_port": "airflow_worker_log_port",
-    "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
-    "triggerer.capacity": "airflow_triggerer_capacity",
-}
-# Settings that the cluster has to make itself: what is expected, and the remedy.
-FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
-    "celery.celery_config_options": (
-        "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
-        "put the settings into airflow_config.celery.extra_celery_config",
-    ),
-    "scheduler.enable_health_check": ("True, with which a deployment waits for the scheduler", "remove it"),
-    "scheduler.scheduler_health_check_server_host": (
-        "127.0.0.1, where a deployment waits for the scheduler",
-        "remove it",
-    ),
-    "dag_processor.dag_bundle_config_list": (
-        "the bundles of the cluster, without which upgrades could not try a worker",
-        "put your bundles into airflow_dag_bundles",
-    ),
-    "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
-}
-# The mail of tasks goes through the provider smtp, with a connection. Only a backend of the site's own, which may call
-# older functions of Airflow, reads these settings. tests/unit/test_airflow_config.py compares them with the source.
-MAIL_BACKEND = "airflow.utils.email.send_email_smtp"
-MAIL_SECTION = "smtp"
-MAIL_OPTIONS = frozenset({"email.ssl_context"})
-# The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.
-SENT_EVENTS = "task_send_sent_event"
-# Airflow hands these sections to a library as they are, so a name that it does not describe may be right.
-# Only what is spelt almost like a known name is a mistake for certain.
-OPEN_SECTIONS = frozenset(
-    {
-        "celery_broker_transport_options",
-        "celery_result_backend_transport_options",
-        "elasticsearch_configs",
-        "opensearch_configs",
-        "sentry",
-    }
-)

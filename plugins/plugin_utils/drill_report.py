@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.failover import Failover
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.ledger import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.ledger import (
     Execution,
     interrupted,
     lost,

@@ -1,7 +1,4 @@
-"""The commands that messages recommend, in the form that fits a clone of the repository or the installed collection.
-
-Used on the controller only.
-"""
+"""The commands that messages recommend, in the form that fits a clone of the repository or the installed collection."""
 
 from __future__ import annotations
 

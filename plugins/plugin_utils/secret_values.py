@@ -9,7 +9,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.commands import playbook
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import playbook
 
 _LETTERS = string.ascii_letters + string.digits
 _GUESSED_FIRST = frozenset(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import UNSET, nearest, show
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, nearest, show
 
 GIT_BUNDLE = "airflow.providers.git.bundles.git.GitDagBundle"
 # Bundle "dags" is what airflow_dags_source says. Bundle "cluster" has the DAGs of the cluster's own operations.

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import inventory_rules as rules
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import memory, service_urls
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.findings import UNSET, Finding, show
-
-if TYPE_CHECKING:
-    from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import Host, Inventory
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import service_urls
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import inventory_rules as rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Host, Inventory
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def clients_of(inventory: Inventory, url: str) -> list[Host]:
     """Return the hosts that connect with the URL of a variable."""
-    groups = rules.CLIENTS[url]
+    groups = topology.CLIENTS[url]
     return [host for host in inventory.cluster if host.groups & groups]
 
 
 def is_external(inventory: Inventory, group: str) -> bool:
     """Return whether the inventory replaces a group by URLs: the group is empty, and a client has a URL."""
-    external = rules.EXTERNAL.get(group)
+    external = topology.EXTERNAL.get(group)
     return (
         external is not None
         and not inventory.groups.get(group)
@@ -43,19 +42,19 @@ def service_of(host: Host, url: str) -> service_urls.Service | None:
 
 def check_external(inventory: Inventory) -> Iterator[Finding]:
     """A service is the cluster's own or external, and never half of each; an external one is verified."""
-    for group in rules.EXTERNAL:
+    for group in topology.EXTERNAL:
         if inventory.groups.get(group):
             yield from _unused(inventory, group)
         elif is_external(inventory, group):
             yield from _incomplete(inventory, group)
     yield from _shared(inventory)
-    for url in rules.CLIENTS:
+    for url in topology.CLIENTS:
         for host in clients_of(inventory, url):
             yield from _unverified(inventory, host, url)
 
 
 def _incomplete(inventory: Inventory, group: str) -> Iterator[Finding]:
-    for url in rules.EXTERNAL[group].urls:
+    for url in topology.EXTERNAL[group].urls:
         for host in clients_of(inventory, url):
             if url not in host.names:
                 yield Finding(
@@ -68,7 +67,7 @@ def _incomplete(inventory: Inventory, group: str) -> Iterator[Finding]:
 
 
 def _unused(inventory: Inventory, group: str) -> Iterator[Finding]:
-    external = rules.EXTERNAL[group]
+    external = topology.EXTERNAL[group]
     own = set(LOCAL_NAMES)
     for host in inventory.members(group):
         own |= {host.name, host.address, str(host.get("ansible_host", ""))}
@@ -112,7 +111,7 @@ def _unused(inventory: Inventory, group: str) -> Iterator[Finding]:
 
 def _shared(inventory: Inventory) -> Iterator[Finding]:
     """Workers hold the URL of the results, and must find no way to the metadata with it."""
-    metadata, results = rules.EXTERNAL["postgres"].urls
+    metadata, results = topology.EXTERNAL["postgres"].urls
     for host in clients_of(inventory, metadata):
         one, other = service_of(host, metadata), service_of(host, results)
         if not one or not other or (one.host, one.port) != (other.host, other.port):
@@ -155,12 +154,12 @@ def services_of(inventory: Inventory, host: Host, connections: Mapping[str, int]
     :param connections: what ``connections`` returns.
     """
     found = []
-    for url, part in rules.PARTS.items():
-        group = next(name for name, external in rules.EXTERNAL.items() if part in external.parts)
-        if not is_external(inventory, group) or not host.groups & rules.CLIENTS[url]:
+    for url, part in topology.PARTS.items():
+        group = next(name for name, external in topology.EXTERNAL.items() if part in external.parts)
+        if not is_external(inventory, group) or not host.groups & topology.CLIENTS[url]:
             continue
         variable = url if url in host.names else "airflow_broker_url"
-        entry = {"variable": variable, "ca_variable": rules.EXTERNAL[group].ca_file, "part": part}
+        entry = {"variable": variable, "ca_variable": topology.EXTERNAL[group].ca_file, "part": part}
         found.append({**entry, "connections": connections.get(part, 0)} if group == "postgres" else entry)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.drain import count
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drain import count
 
 # Seconds between two lines where nothing has changed.
 SILENCE = 30

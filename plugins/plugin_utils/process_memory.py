@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.memory import (
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.memory import (
     AIRFLOW_PROCESS,
     API_SERVER,
     EXECUTION_API,

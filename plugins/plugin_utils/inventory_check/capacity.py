@@ -1,0 +1,100 @@
+"""Rules for what load and memory allow: the time of a failover, and the parts of a host."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
+    HEARTBEATS_PER_API_PROCESS,
+    START_SECONDS,
+    Failover,
+    broken,
+    least_seconds,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
+    Host,
+    Inventory,
+    is_true,
+)
+
+
+def check_failover(inventory: Inventory) -> Iterator[Finding]:
+    """The time of a failover can be kept: by the number itself, by the load that it makes, and by airflow_config."""
+    names = ("airflow_failover_seconds", "airflow_failover_tuning", "airflow_default_task_retry_delay")
+    hosts = [host for host in inventory.cluster if inventory.sound(host, *names)]
+    hosts = [host for host in hosts if is_true(host.get("airflow_failover_tuning", True))]
+    if not hosts:
+        return
+    seconds, delay = hosts[0].number("airflow_failover_seconds"), hosts[0].number("airflow_default_task_retry_delay")
+    if seconds is None or delay is None:
+        return
+    failover = Failover(seconds, delay)
+    tasks = sum(slots_of(inventory, host) for host in inventory.members(topology.WORKER_GROUP))
+    servers = sum(
+        host.number("airflow_execution_api_instances") or 1 for host in inventory.members("airflow_api_server")
+    )
+    capacity = servers * HEARTBEATS_PER_API_PROCESS
+    where = "group airflow"
+    if not failover.possible:
+        least = least_seconds(delay)
+        yield Finding(
+            where,
+            "airflow_failover_seconds",
+            show(seconds),
+            f"at least {least}: without {failover.detection_interval} (detection), {delay} (retry delay) and "
+            f"{START_SECONDS} (start), {failover.heartbeat_timeout} s are left for heartbeats, fence and margin",
+            f"set airflow_failover_seconds: {least}, or a shorter airflow_default_task_retry_delay",
+        )
+        return
+    rate = failover.requests_per_second(tasks)
+    if servers and rate > capacity:
+        least = least_seconds(delay, tasks, capacity)
+        more = f"set airflow_failover_seconds: {least}, or " if least else ""
+        yield Finding(
+            where,
+            "airflow_failover_seconds",
+            show(seconds),
+            f"at most {capacity} heartbeats per second for {servers} Execution API processes; {tasks} slots, each with "
+            f"one every {failover.heartbeat_interval} s, make {rate:.0f}",
+            f"{more}raise airflow_execution_api_instances to {math.ceil(rate / HEARTBEATS_PER_API_PROCESS)} in all",
+        )
+    for host in hosts:
+        config = host.get("airflow_config", {})
+        if inventory.sound(host, "airflow_config") and isinstance(config, Mapping):
+            for problem in broken(failover, config):
+                yield Finding(
+                    f"host {host.name}",
+                    f"airflow_config.{problem.option}",
+                    show(problem.value),
+                    problem.arithmetic,
+                    problem.remedy,
+                )
+
+
+def check_memory(inventory: Inventory) -> Iterator[Finding]:
+    """What the parts of a host get fits into its memory, where the inventory says how much that is.
+
+    Elsewhere the machine is asked, by host_check.
+    """
+
+    def value(name: str, variable: str) -> Any:
+        host = inventory.hosts[name]
+        usable = variable in host.names and inventory.sound(host, variable)
+        return host.get(variable, memory.DEFAULTS[variable]) if usable else memory.DEFAULTS[variable]
+
+    for host in inventory.cluster:
+        stated = int(value(host.name, "airflow_host_memory_mb"))
+        if stated:
+            for problem in memory.problems(host.name, stated, inventory.groups, value):
+                yield Finding(f"host {host.name}", problem.variable, problem.value, problem.expected, problem.remedy)
+
+
+def slots_of(inventory: Inventory, host: Host) -> int:
+    """Return how many tasks a worker runs at the same time; 0 where its variables do not say."""
+    if not inventory.sound(host, "airflow_worker_concurrency", "airflow_worker_autoscale"):
+        return 0
+    return memory.worker_slots(host.number("airflow_worker_concurrency") or 0, host.get("airflow_worker_autoscale", []))

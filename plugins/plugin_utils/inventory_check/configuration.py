@@ -1,0 +1,213 @@
+"""Rules for airflow_config and webserver_config.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_packages,
+    config_rules,
+    topology,
+    webserver_check,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import is_readable
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import (
+    Finding,
+    looks_secret,
+    nearest,
+    show,
+)
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
+    WEBSERVER_TEXT,
+    AirflowOptions,
+    Inventory,
+    Unresolvable,
+    text_of,
+)
+
+
+def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
+    """Every section and option of airflow_config is one that Airflow reads and that no variable of ours is for."""
+    seen: dict[str, list[tuple[str, str, str, str]]] = {}
+    for host in inventory.cluster:
+        if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config"):
+            continue
+        config = host.get("airflow_config")
+        extra = host.get("airflow_config_extra_sections", [])
+        key = repr((config, extra))
+        if key not in seen:
+            seen[key] = list(config_problems(config, extra if isinstance(extra, list) else [], inventory.options))
+        for variable, value, expected, remedy in seen[key]:
+            yield Finding(f"host {host.name}", variable, value, expected, remedy)
+
+
+def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
+    """Each package that a setting needs is in the runtime. Without it Airflow only logs an error."""
+    seen: dict[str, list[config_packages.Missing]] = {}
+    lists = ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements")
+    for host in inventory.cluster:
+        config = host.get("airflow_config", {})
+        if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config", *lists):
+            continue
+        added = [*host.get(lists[0], []), *(host.get(lists[1], []) if topology.WORKER_GROUP in host.groups else [])]
+        # Airflow imports from its plugins folder, too.
+        plugins = text_of(host, "airflow_plugins_dir")
+        key = repr((config, added, plugins))
+        if key not in seen:
+            seen[key] = list(config_packages.missing(config, added, [Path(plugins)] if plugins else []))
+        for problem in seen[key]:
+            package = problem.requirement or "the package that has it"
+            yield Finding(
+                f"host {host.name}",
+                f"airflow_config.{problem.option}",
+                problem.needs,
+                "what the lock of the runtime has, or a package of airflow_runtime_extra_requirements brings",
+                f"add {package} to airflow_runtime_extra_requirements",
+            )
+
+
+Problem = tuple[str, str, str, str]
+
+
+def config_problems(
+    config: Mapping[str, Any], extra_sections: Sequence[str], options: AirflowOptions
+) -> Iterator[Problem]:
+    """Return (variable, value, expected, remedy) for everything that is wrong with airflow_config."""
+    for section, entries in config.items():
+        variable = f"airflow_config.{section}"
+        if not isinstance(entries, Mapping):
+            yield variable, show(entries, looks_secret(section)), "a mapping {option: value}", f"nest it in {variable}"
+            continue
+        for option, value in entries.items():
+            if not is_readable(str(option), value):
+                name = f"{section}.{option}"
+                yield (
+                    f"airflow_config.{name}",
+                    show(value, looks_secret(str(option)) or name in options.sensitive),
+                    "a value that airflow.cfg can hold: no blanks at the beginning or end of a line, and no line after "
+                    "the first that begins with # or ;",
+                    "write it on one line, or write JSON as a YAML mapping or list",
+                )
+        if section in extra_sections:
+            continue
+        if section in options.sections:
+            for option, value in entries.items():
+                problem = _mail_problem(str(section), str(option), value, config) or _option_problem(
+                    str(section), str(option), value, options
+                )
+                if problem:
+                    yield problem
+        else:
+            old = {option: f"{section}.{option}" for option in entries if f"{section}.{option}" in options.renamed}
+            for option, name in old.items():
+                yield _renamed(name, entries[option], options.renamed[name])
+            if old.keys() != entries.keys() or not entries:
+                right = nearest(str(section), options.sections)
+                yield (
+                    variable,
+                    f"a section with {', '.join(map(str, entries)) or 'nothing'}",
+                    _known("a section", options, right),
+                    (f"rename it to {right}; " if right else "")
+                    + f"if a provider of airflow_runtime_extra_requirements reads it, add {section} to "
+                    "airflow_config_extra_sections",
+                )
+
+
+def _known(what: str, options: AirflowOptions, right: str | None) -> str:
+    near = f"; the nearest is {right}" if right else ""
+    return f"{what} known to Airflow {options.airflow_version} and the providers of the lock{near}"
+
+
+def _renamed(old: str, value: Any, new: str) -> Problem:
+    own = config_rules.OWNED_OPTIONS.get(new)
+    remedy = f"set variable {own} instead" if own else f"set airflow_config.{new} instead"
+    return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
+
+
+def publishes_messages(extra: Any) -> bool:
+    """Return whether these further settings of Celery, a mapping or JSON, have the scheduler publish what it sends."""
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra)
+        except ValueError:
+            return False
+    return isinstance(extra, Mapping) and bool(extra.get(config_rules.SENT_EVENTS))
+
+
+def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
+    """Return the problem of a setting for mail that the mail of tasks does not read."""
+    name = f"{section}.{option}"
+    if section != config_rules.MAIL_SECTION and name not in config_rules.MAIL_OPTIONS:
+        return None
+    email = config.get("email")
+    backend = email.get("email_backend") if isinstance(email, Mapping) else None
+    if backend and backend != config_rules.MAIL_BACKEND:
+        return None
+    variable = f"airflow_config.{name}"
+    connection = email.get("email_conn_id") if isinstance(email, Mapping) else None
+    return (
+        variable,
+        show(value, looks_secret(option)),
+        "nothing: tasks send mail with a connection of type smtp, and read no such setting (docs/operations/mail.md)",
+        f"declare {connection or 'smtp_default'} in airflow_connections, and remove {variable}",
+    )
+
+
+def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:
+    name = f"{section}.{option}"
+    variable, shown = f"airflow_config.{name}", show(value, looks_secret(option) or name in options.sensitive)
+    base = name
+    for suffix in ("_cmd", "_secret"):
+        # Airflow reads a sensitive option <name> from a command <name>_cmd or a secrets backend <name>_secret, too.
+        if name.removesuffix(suffix) in options.sensitive:
+            base = name.removesuffix(suffix)
+    if base in config_rules.OWNED_OPTIONS:
+        own = config_rules.OWNED_OPTIONS[base]
+        return variable, shown, f"variable {own}, on which more than airflow.cfg depends", f"set variable {own} instead"
+    if name in config_rules.FIXED_OPTIONS:
+        return variable, shown, *config_rules.FIXED_OPTIONS[name]
+    if name == "celery.extra_celery_config" and publishes_messages(value):
+        what = f"settings without {config_rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
+        return variable, shown, what, f"remove {config_rules.SENT_EVENTS}"
+    known = options.sections[section]
+    if base.removeprefix(f"{section}.") in known:
+        return None
+    if name in options.renamed:
+        return _renamed(name, value, options.renamed[name])
+    is_open = section in config_rules.OPEN_SECTIONS
+    right = nearest(option, known, cutoff=0.85 if is_open else 0.6)
+    if right is None and is_open:
+        return None
+    elsewhere = [other for other, names in options.sections.items() if option in names]
+    if elsewhere and not is_open:
+        own_there = config_rules.OWNED_OPTIONS.get(f"{elsewhere[0]}.{option}")
+        return (
+            variable,
+            shown,
+            f"an option of section {section}; {option} is one of section {' and of section '.join(elsewhere)}",
+            f"set variable {own_there} instead" if own_there else f"move it to section {elsewhere[0]}",
+        )
+    own_near = config_rules.OWNED_OPTIONS.get(f"{section}.{right}")
+    remedy = f"set variable {own_near} instead" if own_near else f"rename it to {right}" if right else "remove it"
+    return variable, shown, _known("an option", options, right), remedy
+
+
+def check_webserver_config(inventory: Inventory) -> Iterator[Finding]:
+    """The site's webserver_config.py can be rendered, leaves the deployment's settings alone, and has its packages."""
+    variable = "airflow_webserver_config"
+    for host in inventory.members("airflow_api_server"):
+        path = text_of(host, variable)
+        if not path or not inventory.sound(host, variable, "airflow_runtime_extra_requirements"):
+            continue
+        try:
+            text = str(host.rendered(WEBSERVER_TEXT))
+        except Unresolvable as error:
+            expected = "a template of variables that this host has"
+            yield Finding(f"host {host.name}", variable, f"{show(path)}: {error}", expected, f"correct {path}")
+            continue
+        requirements = [str(text) for text in host.get("airflow_runtime_extra_requirements", [])]
+        for flaw in webserver_check.flaws(text, requirements):
+            yield Finding(f"host {host.name}", variable, f"{show(path)}, {flaw.value}", flaw.expected, flaw.remedy)

@@ -1,0 +1,70 @@
+"""The rules for the DAGs and queues of an inventory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from sample_inventory import inventory, only
+
+
+def test_a_git_source_needs_its_url() -> None:
+    found = check(inventory(everywhere={"airflow_dags_source": "git"}))
+    assert {item.variable for item in found} == {"airflow_dags_git_url"}
+    git = {"airflow_dags_source": "git", "airflow_dags_git_url": "https://git.example.org/x.git"}
+    assert check(inventory(everywhere=git)) == []
+
+
+def test_bundles_and_credentials_are_checked_on_each_host() -> None:
+    credentials = {"airflow_git_credentials": [{"name": "hub", "token": "hunter22"}]}
+    git = {"airflow_dags_source": "git", "airflow_dags_git_url": "https://git.example.org/x.git"}
+    named = {"airflow_dags_git_credentials": "hub"}
+    assert check(inventory(everywhere=credentials | git | named)) == []
+    found = check(inventory(everywhere=git | named))
+    assert {(item.variable, item.value) for item in found} == {("airflow_dags_git_credentials", "'hub'")}
+    found = check(inventory(everywhere=credentials | git | {"airflow_dags_git_url": "https://u:pw@h/x.git"}))
+    assert {(item.variable, item.value) for item in found} == {("airflow_dags_git_url", "'https://(hidden)@h/x.git'")}
+    found = check(inventory(everywhere={"airflow_git_credentials": [{"name": "hub", "tokn": "hunter22"}]}))
+    assert {item.variable for item in found} == {"airflow_git_credentials[0]", "airflow_git_credentials[0].tokn"}
+    assert "hunter22" not in str(found)
+
+
+def test_the_queue_of_tasks_that_name_none_has_a_worker() -> None:
+    found = only(check(inventory(everywhere={"airflow_worker_queues": ["reports", "gpu"]})))
+    assert (found.where, found.variable, found.value) == (
+        "host control1",
+        "airflow_config.operators.default_queue",
+        "'default'",
+    )
+    assert "gpu, reports" in found.expected
+    own = {"airflow_worker_queues": ["gpu"], "airflow_config": {"operators": {"default_queue": "gpu"}}}
+    assert check(inventory(everywhere=own)) == []
+    assert check(inventory({"worker1": {"airflow_worker_queues": ["gpu"]}})) == []
+
+
+def test_a_queue_that_a_dag_names_has_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("XOperator(task_id='a', queue='gpu')\n")
+    local = {"airflow_dags_source": "local", "airflow_dags_dir": str(tmp_path)}
+    found = only(check(inventory(everywhere=local)))
+    assert (found.where, found.value) == ("DAG file a.py, line 1", "'gpu'")
+    assert check(inventory({"worker2": {"airflow_worker_queues": ["gpu"]}}, everywhere=local)) == []
+    assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
+
+
+def test_a_dangling_link_among_the_dags_is_found(tmp_path: Path) -> None:
+    local = {"airflow_dags_source": "local", "airflow_dags_dir": str(tmp_path)}
+    assert check(inventory(everywhere=local)) == []
+    (tmp_path / "linked.py").symlink_to("/nonexistent")
+    found = check(inventory(everywhere=local))
+    assert {finding.variable for finding in found} == {"airflow_dags_dir"}
+    assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected
+    assert check(inventory(everywhere=local | {"airflow_dags_source": "git", "airflow_dags_git_url": "/x"})) == []
+
+
+def test_a_dangling_link_among_the_plugins_is_found_whatever_the_source_of_the_dags_is(tmp_path: Path) -> None:
+    everywhere = {"airflow_plugins_dir": str(tmp_path), "airflow_dags_source": "git", "airflow_dags_git_url": "/x"}
+    assert check(inventory(everywhere=everywhere)) == []
+    (tmp_path / "linked.py").symlink_to("/nonexistent")
+    found = check(inventory(everywhere=everywhere))
+    assert {finding.variable for finding in found} == {"airflow_plugins_dir"}
+    assert f"{tmp_path}/linked.py is a symbolic link to /nonexistent" in found[0].expected

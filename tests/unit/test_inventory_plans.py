@@ -1,0 +1,63 @@
+"""What each machine will be asked, from a sound inventory."""
+
+from __future__ import annotations
+
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.plans import machine_plans
+from sample_inventory import DEFAULTS, SECRETS, inventory
+
+
+def test_the_plan_of_a_machine_has_the_addresses_to_listen_on() -> None:
+    own = {"redis_bind": ["192.0.2.0"], "airflow_api_server_bind": "127.0.0.1"}
+    plan = machine_plans(inventory({"control1": own}), ["control1"])["control1"]
+    assert plan["binds"] == [
+        {"variable": "redis_bind", "addresses": ["192.0.2.0"], "reached": "192.0.2.0"},
+        {"variable": "airflow_api_server_bind", "addresses": ["127.0.0.1"], "reached": ""},
+    ]
+
+
+def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
+    plan = machine_plans(inventory(), ["worker1"])
+    assert plan.keys() == {"worker1"}
+    worker = plan["worker1"]
+    assert [entry["port"] for entry in worker["ports"]] == [8793]
+    assert {(entry["variable"], entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
+        ("airflow_result_backend", "192.0.2.0", 5433, "control1"),
+        ("airflow_broker_url", "192.0.2.0", 6379, "control1"),
+        ("airflow_execution_api_url", "192.0.2.0", 9443, "control1"),
+    }
+    assert worker["names"] == []
+    assert worker["airflow_version"] == DEFAULTS["airflow_version"]
+
+
+def test_a_machine_is_asked_for_the_packages_of_its_pool() -> None:
+    own = {"worker1": {"airflow_worker_packages": ["libgdal32"]}}
+    plans = machine_plans(inventory(own, everywhere={"airflow_runtime_packages": ["libpq5"]}), ["control1", "worker1"])
+    assert [package["name"] for package in plans["worker1"]["packages"]] == ["libpq5", "libgdal32"]
+    assert plans["control1"]["packages"] == [{"name": "libpq5", "variable": "airflow_runtime_packages"}]
+
+
+def test_the_control_node_is_asked_for_its_ports_and_the_workers_of_the_play() -> None:
+    control = machine_plans(inventory(), ["control1", "worker2"])["control1"]
+    ports = [5432, 5433, 6379, 443, 80, 9443, 8081, 8091, 8092, 8974, 8794, 5555]
+    assert [entry["port"] for entry in control["ports"]] == ports
+    assert control["ports"][8]["units"] == ["airflow-execution-api@8092.service"]
+    assert control["names"] == [{"address": "192.0.2.2", "host": "worker2"}]
+    assert control["endpoints"] == []
+
+
+def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
+    own = {
+        "airflow_broker_url": "rediss://:x@broker.example.org",
+        "airflow_result_backend": "db+postgresql://u:p@db:99/r",
+    }
+    worker = machine_plans(inventory(everywhere=own), ["worker1"])["worker1"]
+    assert {(entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
+        ("broker.example.org", 6379, ""),
+        ("db", 99, ""),
+        ("192.0.2.0", 9443, "control1"),
+    }
+
+
+def test_no_plan_holds_a_secret() -> None:
+    text = repr(machine_plans(inventory(), ["control1", "worker1", "worker2"]))
+    assert [name for name, value in SECRETS.items() if value in text] == []

@@ -1,0 +1,71 @@
+"""The rules for paths in the sandbox of the units, and for backups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import backup_warnings
+from sample_inventory import ROLES, inventory
+
+LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
+
+
+@pytest.mark.parametrize(
+    ("own", "variable"),
+    [
+        ({"airflow_config": LOGS}, "airflow_config.logging.base_log_folder"),
+        ({"airflow_config": {"logging": {"base_log_folder": "/tmp/logs"}}}, "airflow_config.logging.base_log_folder"),
+        ({"airflow_config": {"core": {"dags_folder": "/home/me/dags"}}}, "airflow_config.core.dags_folder"),
+        (
+            {"airflow_config": {"dag_processor": {"dag_bundle_storage_path": "/root/x"}}},
+            "airflow_config.dag_processor.dag_bundle_storage_path",
+        ),
+        (
+            {"airflow_config": {"logging": {"base_log_folder": "/var/lib/airflow/other"}}},
+            "airflow_config.logging.base_log_folder",
+        ),
+        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ReadWritePaths": "/srv/logs"}}}, ""),
+        ({"airflow_config": LOGS, "airflow_worker_sandbox": {"ReadWritePaths": ["-/srv"]}}, ""),
+        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ProtectSystem": "full"}}}, ""),
+        (
+            {
+                "airflow_config": {"core": {"dags_folder": "/home/me/dags"}},
+                "airflow_sandbox": {"dag-processor": {"ProtectHome": False}},
+            },
+            "",
+        ),
+        ({"airflow_config": {"core": {"dags_folder": "/homework/dags"}}}, ""),
+        ({"backup_settings": {"repo1-path": "/srv/x"}}, "backup_settings.repo1-path"),
+        ({"backup_settings": {"repo2-path": "/srv/x"}}, "backup_settings.repo2-path"),
+        ({"backup_settings": {"spool-path": "/srv/x"}}, "backup_settings.spool-path"),
+        ({"backup_settings": {"repo2-path": "/x", "repo2-type": "s3"}}, ""),
+        ({"backup_settings": {"repo1-path": "/x", "repo1-type": "s3"}}, ""),
+    ],
+)
+def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any], variable: str) -> None:
+    found = check(inventory({"control1": own}))
+    assert [item.variable for item in found] == ([variable] if variable else [])
+
+
+def test_what_is_hidden_is_what_the_sandbox_says() -> None:
+    sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["airflow_sandbox_settings"]
+    assert all(sandbox[setting] is True for setting in config_rules.HIDDEN_PATHS.values())
+    assert sandbox["ProtectSystem"] == "strict"
+
+
+def test_backups_that_are_lost_with_their_host_are_worth_a_warning() -> None:
+    assert backup_warnings(inventory()) == []
+    assert backup_warnings(inventory(everywhere={"backup_fetch_dir": "/srv/copies"})) == []
+    (said,) = backup_warnings(inventory(everywhere={"backup_fetch_dir": ""}))
+    assert said.startswith('host control1: backup_fetch_dir = ""')
+    store = {"backup_fetch_dir": "", "backup_settings": {"repo1-type": "s3"}}
+    assert backup_warnings(inventory(everywhere=store)) == []
+
+
+def test_no_backups_at_all_are_worth_a_warning() -> None:
+    (said,) = backup_warnings(inventory(everywhere={"backup_enabled": False, "backup_fetch_dir": ""}))
+    assert "backup_enabled = false" in said
