@@ -99,6 +99,10 @@ def page() -> str:
 
 
 MARK = "<!-- Made from meta/argument_specs.yml by `make docs`. -->"
+WHERE = (
+    "Role of the collection [airflow_celery.cluster](../../README.md), for Debian 12 and 13. "
+    "{example} how to use the role."
+)
 README = """{mark}
 
 # {role}
@@ -107,9 +111,17 @@ README = """{mark}
 
 {description}
 
-Role of the collection [airflow_celery.cluster](../../README.md), for Debian 12 and 13. `site.yml` shows how to use the
-role.
-{variables}{task_files}"""
+{where}
+{variables}{task_files}{parameters}"""
+
+
+def example(role: str) -> str:
+    """Return which playbooks show how to use a role: site.yml, or else those of the operations."""
+    used = re.compile(rf"\bairflow_celery\.cluster\.{role}\b")
+    found = sorted(path for path in ROOT.glob("playbooks/*.yml") if used.search(path.read_text()))
+    if used.search((ROOT / "site.yml").read_text()) or not found:
+        return "`site.yml` shows"
+    return f"{' and '.join(f'`playbooks/{path.name}`' for path in found)} {'show' if len(found) > 1 else 'shows'}"
 
 
 def readme(role: str, specs: dict[str, Any]) -> str:
@@ -120,13 +132,19 @@ def readme(role: str, specs: dict[str, Any]) -> str:
         f"| `{name}` | {markdown(' '.join([entry['short_description'] + '.', *paragraphs(entry)]))} |\n"
         for name, entry in others.items()
     )
+    options = {name: option for entry in others.values() for name, option in (entry.get("options") or {}).items()}
+    parameters = "\n".join(
+        rows({name: option for name, option in options.items() if name not in (main.get("options") or {})})
+    )
     return README.format(
         mark=MARK,
         role=role,
         summary=main["short_description"],
         description="\n\n".join(textwrap.fill(markdown(text), 120) for text in paragraphs(main)),
+        where=textwrap.fill(WHERE.format(example=example(role)), 120),
         variables=f"Variables: [docs/variables.md](../../docs/variables.md#{role}).\n" if main.get("options") else "",
         task_files=f"\n| other task file | what it does |\n|---|---|\n{task_files}" if others else "",
+        parameters=f"\nParameters of these task files:\n\n{parameters}\n" if options else "",
     )
 
 

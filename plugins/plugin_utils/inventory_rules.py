@@ -62,6 +62,8 @@ SET_BY_THE_ROLES = frozenset(
         "backup_repository_copy_dir",
         "backup_restore_source",
         "preflight_inventory",
+        "upgrade_pool_slots",
+        "upgrade_workers_first",
     }
 )
 # One host would look for the other at the wrong port, or run another release, if these differed.

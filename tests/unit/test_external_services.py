@@ -217,13 +217,8 @@ UNCHECKED = frozenset(
 
 
 def test_the_preflight_checks_the_rights_that_the_own_broker_gives() -> None:
-    site = yaml.safe_load((Path(__file__).parents[2] / "site.yml").read_text())
-    [users] = [
-        role["vars"]["redis_users"]
-        for play in site
-        for role in play.get("roles", [])
-        if isinstance(role, dict) and "redis_users" in role.get("vars", {})
-    ]
+    shared = yaml.safe_load((Path(__file__).parents[2] / "roles/airflow/vars/main.yml").read_text())
+    users = shared["airflow_broker_users"]
     given = set(re.findall(r"\+(\S+)", users[0]["rules"]))
     checked = {command.split()[0].lower() for command in service_check.COMMANDS}
     assert given - UNCHECKED == checked

@@ -192,7 +192,7 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
         "roles/airflow_runtime/tasks/build_packages.yml",
         "roles/airflow_runtime/tasks/remove_build_packages.yml",
         "roles/local_machines/tasks/controller.yml",
-        "playbooks/patch.yml",
+        "roles/patch/tasks/host.yml",
     }
     found = {
         str(path.relative_to(ROOT)): task for path, task in ALL_TASKS if module_of(task, ("apt", "package", "apt_key"))

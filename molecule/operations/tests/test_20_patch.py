@@ -88,7 +88,7 @@ def test_a_run_that_was_killed_at_a_reboot_is_gone_on_with(
 ) -> None:
     worker = cluster.workers[0]
     machines.run(worker, "touch", "/run/reboot-required")
-    playbooks.kill_at(r"TASK \[Reboot the host", PATCH)
+    playbooks.kill_at(r"TASK \[\S+ : Reboot the host", PATCH)
     # It may be about to reboot, or not.
     wait_for(
         lambda: marker(machines, worker).get("by") == "patch",
