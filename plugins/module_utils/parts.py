@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -128,3 +129,9 @@ def leftover_units(paths: Iterable[str], groups: Collection[str]) -> tuple[list[
             files.add(path)
     # A timer would start what has been stopped.
     return sorted(units, key=lambda unit: (not unit.endswith(".timer"), unit)), sorted(files)
+
+
+def emptied_directories(files: Collection[str]) -> list[str]:
+    """Return the directories of drop-ins that hold nothing but these files."""
+    directories = {os.path.dirname(path) for path in files if os.path.dirname(path).endswith(".d")}
+    return sorted(one for one in directories if {os.path.join(one, name) for name in os.listdir(one)} <= set(files))

@@ -48,7 +48,12 @@ files:
 import glob
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import UNITS, absent_parts, leftover_units
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import (
+    UNITS,
+    absent_parts,
+    emptied_directories,
+    leftover_units,
+)
 
 
 def main() -> None:
@@ -60,7 +65,7 @@ def main() -> None:
     paths = [path for pattern in (f"{UNITS}/airflow-*", f"{UNITS}/*/airflow-*") for path in sorted(glob.glob(pattern))]
     units, files = leftover_units(paths, groups)
     files += [path for part in absent_parts(groups) for pattern in part.files for path in sorted(glob.glob(pattern))]
-    module.exit_json(changed=False, units=units, files=files)
+    module.exit_json(changed=False, units=units, files=files + emptied_directories(files))
 
 
 if __name__ == "__main__":

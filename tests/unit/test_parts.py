@@ -73,6 +73,16 @@ def test_each_drop_in_of_a_process_belongs_to_its_part() -> None:
                 assert any(fnmatch.fnmatchcase(path, one) for one in part.files), path
 
 
+def test_a_directory_of_drop_ins_goes_with_its_last_file(tmp_path: Path) -> None:
+    files = {}
+    for name, others in (("alone.service.d", ()), ("shared.service.d", ("site.conf",)), ("secrets", ())):
+        (tmp_path / name).mkdir()
+        for file in ("airflow-memory.conf", *others):
+            (tmp_path / name / file).touch()
+        files[name] = f"{tmp_path}/{name}/airflow-memory.conf"
+    assert parts.emptied_directories(files.values()) == [f"{tmp_path}/alone.service.d"]
+
+
 def test_each_group_has_a_unit_that_must_run() -> None:
     assert {group for part in parts.PARTS if part.runs for group in part.groups} == set(topology.PROCESS_GROUPS)
 
