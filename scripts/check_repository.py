@@ -1,4 +1,5 @@
-"""Check what no other tool does: versions that agree, no empty file, no file and no variable that nothing uses.
+"""Check what no other tool does: versions that agree, no file that is empty or too long, no file and no variable that
+nothing uses.
 
 Prints a line for each finding. Exit status 1 if there is one.
 """
@@ -47,6 +48,16 @@ USES = {
         r"import {stem}\b",
     ),
 }
+# Lines that a file may have, by the first pattern that matches. Empty lines and comments of playbooks do not count.
+LONGEST = (
+    # One program on the hosts, in one file
+    (r"roles/backup/files/airflow_backup\.py", 500),
+    (r"(molecule/[^/]+/)?tests/.*\.py", 500),
+    (r"(plugins|roles|scripts)/.*\.py", 400),
+    (r"roles/[^/]+/(tasks|defaults|vars|handlers)/[^/]+\.yml", 400),
+    (r"site\.yml", 200),
+    (r"playbooks/[^/]+\.yml", 100),
+)
 
 
 def tracked() -> list[str]:
@@ -136,12 +147,23 @@ def unread_findings(texts: dict[str, str]) -> Iterator[str]:
             yield from (f"{name}: nothing reads {one}" for one in yaml.safe_load(text) or {} if one not in words)
 
 
+def long_findings(texts: dict[str, str]) -> Iterator[str]:
+    """Yield the files that are too long to be read as a whole."""
+    for name, text in texts.items():
+        limit = next((most for pattern, most in LONGEST if re.fullmatch(pattern, name)), None)
+        lines = text.splitlines()
+        if name == "site.yml" or name.startswith("playbooks/"):
+            lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        if limit is not None and len(lines) > limit:
+            yield f"{name}: {len(lines)} lines, at most {limit}: split it by subject"
+
+
 def findings() -> list[str]:
     """Return everything that is wrong."""
     names = tracked()
     texts = texts_of(names)
     empty = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
-    checks = (version_findings, ansible_findings, unused_findings, unread_findings)
+    checks = (version_findings, ansible_findings, unused_findings, unread_findings, long_findings)
     return empty + [line for check in checks for line in check(texts)]
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from check_repository import ansible_findings, texts_of, tracked, unread_findings, unused_findings, version_findings
+from check_repository import (
+    ansible_findings,
+    long_findings,
+    texts_of,
+    tracked,
+    unread_findings,
+    unused_findings,
+    version_findings,
+)
 
 TEXTS = texts_of(tracked())
 
@@ -75,3 +83,21 @@ def test_a_variable_that_nothing_reads(file: str) -> None:
     assert list(unread_findings(TEXTS)) == []
     found = list(unread_findings(TEXTS | {file: TEXTS[file] + "redis_xyzzy: 1\n"}))
     assert found == [f"{file}: nothing reads redis_xyzzy"]
+
+
+@pytest.mark.parametrize(
+    ("file", "most"),
+    [
+        ("plugins/modules/unit.py", 400),
+        ("tests/unit/test_docs.py", 500),
+        ("molecule/default/tests/test_10_hosts.py", 500),
+        ("playbooks/upgrade.yml", 100),
+        ("site.yml", 200),
+    ],
+)
+def test_a_file_that_is_too_long(file: str, most: int) -> None:
+    assert list(long_findings(TEXTS)) == []
+    texts = {file: "- line\n\n# comment\n" * most} if file.endswith(".yml") else {file: "line\n" * most}
+    assert list(long_findings(texts)) == []
+    found = list(long_findings({file: texts[file] + "- line\n"}))
+    assert found == [f"{file}: {most + 1} lines, at most {most}: split it by subject"]
