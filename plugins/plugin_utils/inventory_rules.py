@@ -46,10 +46,11 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
     "redis_users": "set airflow_broker_password and flower_broker_password instead",
 }
-# Facts that the roles set, and results that they register. An operation that plays site.yml several times finds them at
-# the second one.
+# Facts that the roles and the callback drift set, and results that the roles register. An operation that validates the
+# inventory again finds them.
 SET_BY_THE_ROLES = frozenset(
     {
+        "airflow_drift",
         "airflow_not_deployed",
         "airflow_packages_installed",
         "airflow_pinned_release",
