@@ -221,3 +221,17 @@ def test_no_task_becomes_an_unprivileged_user() -> None:
     found = [(path.name, play["name"]) for path, play in PLAYS if "become_user" in play or "remote_user" in play]
     found += [(path.name, task["name"]) for path, task in ALL_TASKS if "become_user" in task or "remote_user" in task]
     assert found == []
+
+
+def test_a_host_has_the_record_of_its_components_before_the_first_package() -> None:
+    # Else the preflight of a run after an interruption, and that of site.yml in a restore, refuses the host.
+    [play] = yaml.safe_load((ROOT / "playbooks/packages.yml").read_text())
+    [first, packages] = play["tasks"]
+    assert first["ansible.builtin.import_role"]["tasks_from"] == "claim"
+    assert packages["ansible.builtin.include_role"]["tasks_from"] == "packages"
+    for name in ("site.yml", "playbooks/restore.yml", "playbooks/rollback.yml"):
+        imported = [
+            Path(play.get("ansible.builtin.import_playbook", "")).name
+            for play in yaml.safe_load((ROOT / name).read_text())
+        ]
+        assert imported.index("preflight.yml") < imported.index("packages.yml")
