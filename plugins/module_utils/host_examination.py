@@ -72,12 +72,10 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
         command = ("systemctl", "list-units", "--state=active", "--plain", "--no-legend")
         return bool(output_of(*command, *units).strip())
 
-    of_ports, held = check_ports(
-        params["ports"],
-        listening_ports([read("/proc/net/tcp"), read("/proc/net/tcp6")]),
-        holders(sockets),
-        is_active,
-    )
+    tables = [read("/proc/net/tcp"), read("/proc/net/tcp6")]
+    of_ports, held = check_ports(params["ports"], listening_ports(tables), holders(sockets), is_active)
+    # A package starts its service on the loopback address. Until the cluster has configured it, others cannot connect.
+    reachable = listening_ports(tables, loopback=False)
     found += check_interpreter(sys.executable, sys.path)
     found += check_binds(params["binds"])
     if params["sandbox"] and os.path.isdir("/run/systemd/system") and os.geteuid() == 0:
@@ -103,7 +101,7 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
     of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     return {
         "findings": found + of_ports + of_network,
-        "held": held,
+        "held": [port for port in held if port in reachable],
         "owned": owned,
         "identity": host_state.identity(secrets.token_hex(16)),
         "refused": refused,

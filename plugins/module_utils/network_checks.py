@@ -16,16 +16,21 @@ from typing import Any
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding
 
 LISTEN = "0A"
+# Loopback addresses of /proc/net/tcp and /proc/net/tcp6, whose words of four bytes are turned round: 127.0.0.0/8, the
+# same as IPv6, and ::1.
+LOOPBACK = re.compile(r"(0{16}FFFF0{4})?[0-9A-F]{6}7F|0{24}01000000")
 SILENCE = "no answer within"
 
 
-def listening_ports(tables: list[str]) -> set[int]:
+def listening_ports(tables: list[str], loopback: bool = True) -> set[int]:
     """Return the TCP ports that something listens on.
 
     :param tables: texts of /proc/net/tcp and /proc/net/tcp6.
+    :param loopback: whether ports count that no other host can reach.
     """
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if len(row) > 3 and row[3] == LISTEN}
+    sockets = [row[1].rsplit(":", 1) for row in rows if len(row) > 3 and row[3] == LISTEN]
+    return {int(port, 16) for address, port in sockets if loopback or not LOOPBACK.fullmatch(address)}
 
 
 def holders(sockets: str) -> dict[int, list[tuple[str, str]]]:

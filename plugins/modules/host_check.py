@@ -228,7 +228,7 @@ findings:
       description: Inventory name of another host that the finding is about, if any.
       type: str
 held:
-  description: Ports of I(ports) that the cluster's own units hold already.
+  description: Ports of I(ports) that the cluster's own units hold already, at an address that other hosts can reach.
   returned: always
   type: list
   elements: int

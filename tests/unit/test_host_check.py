@@ -104,6 +104,25 @@ def test_a_downgrade_is_a_finding(tmp_path: Path, installed: str, wanted: str, r
     assert not found or installed in found[0]["expected"]
 
 
+def test_a_port_of_the_loopback_addresses_is_not_reachable() -> None:
+    sockets = []
+    for family, address in (
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET, "127.3.2.1"),
+        (socket.AF_INET6, "::1"),
+        (socket.AF_INET6, "::ffff:127.0.0.1"),
+        (socket.AF_INET, "0.0.0.0"),
+        (socket.AF_INET6, "::"),
+    ):
+        sockets.append(socket.create_server((address, 0), family=family, dualstack_ipv6=address.startswith("::f")))
+    tables = [host_state.read("/proc/net/tcp"), host_state.read("/proc/net/tcp6")]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    assert set(ports) <= network_checks.listening_ports(tables)
+    assert set(ports) & network_checks.listening_ports(tables, loopback=False) == set(ports[-2:])
+
+
 def test_listening_ports_are_those_of_this_machine(listener: int, free_port: int) -> None:
     ports = network_checks.listening_ports([host_state.read("/proc/net/tcp"), host_state.read("/proc/net/tcp6")])
     assert listener in ports
