@@ -97,7 +97,7 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
     if "postgres" in params["components"]:
         release = re.search(r'^VERSION_ID="?(\d+)', read("/etc/os-release"), re.MULTILINE)
         found += host_state.check_postgres_version(release.group(1) if release else "", owned)
-        found += host_state.check_repository(params["repository"], owned, params["restoring"])
+        found += host_state.check_repository(params["repository"], params["restoring"])
     of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     return {
         "findings": found + of_ports + of_network,

@@ -212,15 +212,19 @@ def check_postgres_version(debian: str, own: list[str], root: str = "/") -> list
     ]
 
 
-def check_repository(repository: str, own: list[str], restoring: bool, root: str = "/") -> list[dict[str, str]]:
+def check_repository(repository: str, restoring: bool, root: str = "/") -> list[dict[str, str]]:
     """Return a finding for backups beside which a run would begin a new database.
+
+    The record of the components does not count: an interrupted restore has written it, and Debian's package has made an
+    empty database.
 
     :param repository: directory of the backups, "" for none.
     """
     path = f"{repository}/backup/main/backup.info"
     if not repository or restoring or not os.path.exists(root + path.lstrip("/")):
         return []
-    if "postgres" in own and _matches(root, "/var/lib/postgresql/*/main/PG_VERSION"):
+    configured = _matches(root, POSTGRES_CONFIG) or _matches(root, POSTGRES_CONFIG + KEPT)
+    if configured and _matches(root, "/var/lib/postgresql/*/main/PG_VERSION"):
         return []
     return [
         finding(

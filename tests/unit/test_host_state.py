@@ -91,7 +91,7 @@ KEPT = {
 def test_data_that_a_removal_kept_is_taken_over(tmp_path: Path) -> None:
     root = put(tmp_path, KEPT)
     assert check(root, ALL) == []
-    assert host_state.check_repository("/var/lib/pgbackrest", host_state.own_components(root), False, root) == []
+    assert host_state.check_repository("/var/lib/pgbackrest", False, root) == []
 
 
 def test_another_application_beside_kept_data_is_refused(tmp_path: Path) -> None:
@@ -177,13 +177,23 @@ def test_a_database_of_another_debian_release_is_refused(
             False,
             False,
         ),
+        # An interrupted restore: the record, and the database that the package makes
+        (
+            {
+                "/srv/repo/backup/main/backup.info": "",
+                "/var/lib/postgresql/15/main/PG_VERSION": "15",
+                host_state.MARKER: '{"components": ["postgres"]}',
+            },
+            False,
+            True,
+        ),
     ],
 )
 def test_a_new_database_beside_old_backups_is_refused(
     tmp_path: Path, files: dict[str, str], restoring: bool, refused: bool
 ) -> None:
     root = put(tmp_path, files)
-    found = host_state.check_repository("/srv/repo", host_state.own_components(root), restoring, root)
+    found = host_state.check_repository("/srv/repo", restoring, root)
     assert bool(found) == refused
 
 
