@@ -16,7 +16,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover im
 from sample_inventory import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # Pages that a program writes.
 WRITTEN = {"faults.md", "failover-comparison.md", "variables.md", "test-all.md"}
 # Without links to directories.
@@ -42,7 +42,7 @@ def names(pages: list[Path]) -> list[str]:
 
 
 # Pages for users; the others are for those who work on the repository.
-READ = [page for page in PAGES if page.name not in WRITTEN]
+READ = [page for page in PAGES if page.name not in {*WRITTEN, "CONTRIBUTING.md"}]
 # Changelog and READMEs of roles are not pages of the documentation, but their links must lead somewhere, too.
 LINKING = [*PAGES, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("roles/*/README.md"))]
 every_page = pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
