@@ -121,7 +121,8 @@ def example(role: str) -> str:
     found = sorted(path for path in ROOT.glob("playbooks/*.yml") if used.search(path.read_text()))
     if used.search((ROOT / "site.yml").read_text()) or not found:
         return "`site.yml` shows"
-    return f"{' and '.join(f'`playbooks/{path.name}`' for path in found)} {'show' if len(found) > 1 else 'shows'}"
+    *first, last = [f"`playbooks/{path.name}`" for path in found]
+    return f"{', '.join(first)} and {last} show" if first else f"{last} shows"
 
 
 def readme(role: str, specs: dict[str, Any]) -> str:

@@ -138,7 +138,7 @@ def test_a_message_names_a_playbook_as_the_collection_has_it(folder: Path) -> No
 def test_what_the_collection_contains(installed: Path) -> None:
     root = installed / "collections/ansible_collections/airflow_celery/cluster"
     assert {path.name for path in root.iterdir()} == {
-        *("CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+        *("CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
         *("docs", "inventory", "meta", "playbooks", "plugins", "pyproject.toml", "roles", "site.yml", "uv.lock"),
     }
     assert (root / "inventory/production.example/group_vars/all/main.yml").is_file()

@@ -21,7 +21,7 @@ LOGIN = (
     "redis-cli --no-auth-warning --user airflow --tls --cacert /etc/airflow/tls/ca.pem -h 127.0.0.1"
 )
 Redis = Callable[[str], str]
-# Fills Redis, and keeps it full until FULL is removed. Over one connection: buffers of an ended one are free.
+# Fills Redis, and keeps it full until FULL is removed. Over one connection: Redis frees the buffers of a closed one.
 FULL = "/run/airflow-test-full"
 FILL = """
 touch {full}
