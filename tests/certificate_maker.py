@@ -50,6 +50,7 @@ def make(
     days: tuple[int, int] = (-1, 365),
     path_length: int | None = None,
     key_usage: str | None = "",
+    client: bool = False,
     client_only: bool = False,
     identifiers: bool = True,
     critical: bool = True,
@@ -61,6 +62,7 @@ def make(
     :param ca: whether it is an authority.
     :param days: from and until when it is valid, in days from now.
     :param key_usage: the one right thing that it is for; "" for what suits it, None for no key usage at all.
+    :param client: whether its extended key usage is for clients, too.
     :param client_only: whether its extended key usage is for clients.
     :param critical: whether who does not understand its basic constraints has to refuse it.
     :param identifiers: whether it has identifiers of its key and of its issuer's.
@@ -99,8 +101,9 @@ def make(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
             )
     if not ca:
-        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client_only else ExtendedKeyUsageOID.SERVER_AUTH
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        purposes = [] if client_only else [ExtendedKeyUsageOID.SERVER_AUTH]
+        purposes += [ExtendedKeyUsageOID.CLIENT_AUTH] if client or client_only else []
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     if names:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([general_name(one) for one in names]), critical=False

@@ -28,13 +28,18 @@ def _subject_alt_names(certificate: x509.Certificate) -> set[str]:
     return {f"{'IP' if isinstance(name, x509.IPAddress) else 'DNS'}:{name.value}" for name in found}
 
 
-def _is_for_servers(certificate: x509.Certificate) -> bool:
-    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    return list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH]
+def _is_for(usage: str, certificate: x509.Certificate) -> bool:
+    wanted = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}[usage]
+    return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [wanted]
 
 
 def certificate_is_current(
-    found: str, common_name: str, subject_alt_names: Iterable[str], authority: str, renew_days: int
+    found: str,
+    common_name: str,
+    subject_alt_names: Iterable[str],
+    authority: str,
+    renew_days: int,
+    usage: str = "serverAuth",
 ) -> bool:
     """Return whether a host has the certificate that it would get if it asked for one now."""
     parts = {match[1]: match[0].encode() for match in PEM.finditer(found)}
@@ -50,7 +55,7 @@ def certificate_is_current(
             and key == certificate.public_key()
             and _common_names(certificate) == [common_name]
             and _subject_alt_names(certificate) == set(subject_alt_names)
-            and _is_for_servers(certificate)
+            and _is_for(usage, certificate)
             and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=int(renew_days))
         )
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):

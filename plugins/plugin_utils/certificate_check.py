@@ -161,6 +161,12 @@ def may_serve(certificate: x509.Certificate) -> bool:
     )
 
 
+def may_connect(certificate: x509.Certificate) -> bool:
+    """Return whether servers accept a certificate as that of a TLS client."""
+    extended = _extension(certificate, x509.ExtendedKeyUsage)
+    return extended is None or ExtendedKeyUsageOID.CLIENT_AUTH in extended.value
+
+
 def find_chain(
     certificates: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate], now: datetime
 ) -> tuple[list[x509.Certificate], str | None]:
@@ -230,11 +236,13 @@ def server_flaws(
     now: datetime,
     needs: Sequence[Need] = (),
     authorities: Sequence[x509.Certificate] | None = None,
+    client: bool = False,
 ) -> list[Flaw]:
     """Return what is wrong with a server's certificate, what links it to its authority, and its key.
 
     :param needs: names that it must have.
     :param authorities: what its clients trust; None if they are not known, as those of a public certificate.
+    :param client: whether the host uses the certificate as a client, too.
     """
     flaws = []
     key = None
@@ -293,6 +301,9 @@ def server_flaws(
     if not may_serve(own):
         expected = "a certificate for TLS servers: digitalSignature in its key usage, serverAuth in the extended one"
         flaws.append(Flaw(f"{named(own)} is not for servers", expected, "get one for TLS servers"))
+    if client and not may_connect(own):
+        expected = "a certificate for TLS clients, too: clientAuth in its extended key usage. Each host sends its logs"
+        flaws.append(Flaw(f"{named(own)} is not for clients", expected, "get one for TLS servers and clients"))
     return flaws
 
 

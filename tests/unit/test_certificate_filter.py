@@ -63,3 +63,11 @@ def test_a_certificate_as_requested_is_current() -> None:
 )
 def test_a_certificate_that_differs_is_not_current(text: str, wanted: dict[str, object]) -> None:
     assert not is_current(text, **wanted)  # type: ignore[arg-type]
+
+
+def test_a_certificate_for_clients_is_current_where_it_is_wanted() -> None:
+    text = found(make("db", AUTHORITY, NAMES, client_only=True))
+    arguments = (WANTED, AUTHORITY.pem.decode(), 30)
+    assert certificate_is_current(text, "db", *arguments, "clientAuth")
+    assert not certificate_is_current(text, "db", *arguments)
+    assert not certificate_is_current(found(CURRENT), "db", *arguments, "clientAuth")
