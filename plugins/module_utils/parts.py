@@ -10,6 +10,17 @@ from dataclasses import dataclass
 UNITS = "/etc/systemd/system"
 # Of the schedulers, one has the access to the databases for the deployment's own steps.
 FIRST_SCHEDULER = "airflow_scheduler[0]"
+EVERY_GROUP = (
+    "postgres",
+    "redis",
+    "haproxy",
+    "airflow_scheduler",
+    "airflow_api_server",
+    "airflow_dag_processor",
+    "airflow_triggerer",
+    "flower",
+    "airflow_worker",
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,18 @@ PARTS = (
         tuple(f"/etc/airflow/tls/{name}.pem{end}" for name in ("haproxy", "public") for end in ("", ".key")),
         packaged=True,
         runs=("haproxy.service",),
+    ),
+    Part(
+        ("airflow_api_server",),
+        ("airflow-log-store.service",),
+        ("/etc/airflow/log-store.conf", "/etc/airflow/tls/log-store.pem", "/etc/airflow/tls/log-store.pem.key"),
+        runs=("airflow-log-store.service",),
+    ),
+    Part(
+        EVERY_GROUP,
+        ("airflow-log-shipper.service",),
+        ("/etc/airflow/log-shipper.conf", "/etc/airflow/tls/log-shipper.pem", "/etc/airflow/tls/log-shipper.pem.key"),
+        runs=("airflow-log-shipper.service",),
     ),
     _process("airflow_scheduler", "scheduler", "/etc/airflow/scheduler.env"),
     _process("airflow_api_server", "api-server", certificate=True, instances=True),

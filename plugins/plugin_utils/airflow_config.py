@@ -44,6 +44,8 @@ SECTION_READERS: Mapping[str, frozenset[str]] = {
     # The lease of a running task, see airflow_celery_cluster.fence.
     "failover": frozenset({"worker"}),
     "scheduler": frozenset({"scheduler", "database"}),
+    # Where lines of logs are sent, see airflow_celery_cluster.task_logs.
+    "task_logs": frozenset({"dag-processor", "triggerer", "worker"}),
     "triggerer": frozenset({"triggerer", "database"}),
     "workers": _WITH_DAG_CODE,
 }
@@ -59,7 +61,7 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("api", "ssl_ca_file"): frozenset({"worker"}),
     ("api", "ssl_cert"): frozenset({"api-server", "execution-api", "worker", "database"}),
     # A secret.
-    ("api", "secret_key"): frozenset({"api-server", "worker", "triggerer"}),
+    ("api", "secret_key"): frozenset({"api-server"}),
     ("api_auth", "trusted_jwks_url"): frozenset({"api-server", "execution-api"}),
     # What the cluster adds to a worker and to the executor of a scheduler.
     ("celery", "celery_config_options"): frozenset({"scheduler", "worker"}),
@@ -83,8 +85,6 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("dag_processor", "stale_bundle_cleanup_interval"): AIRFLOW_PROCESSES,
     ("dag_processor", "stale_bundle_cleanup_min_versions"): AIRFLOW_PROCESSES,
     ("dag_processor", "health_check_threshold"): _WITH_JOBS,
-    ("logging", "trigger_log_server_port"): frozenset({"api-server", "triggerer"}),
-    ("logging", "worker_log_server_port"): frozenset({"api-server", "worker"}),
     ("scheduler", "allowed_run_id_pattern"): _WITH_DATABASE,
     ("scheduler", "catchup_by_default"): AIRFLOW_PROCESSES,
     ("scheduler", "create_cron_data_intervals"): AIRFLOW_PROCESSES,

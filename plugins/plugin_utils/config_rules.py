@@ -50,8 +50,6 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "database.sql_alchemy_conn": "airflow_database_url",
     "fab.config_file": "airflow_webserver_config",
     "fab.update_fab_perms": "airflow_update_fab_perms",
-    "logging.trigger_log_server_port": "airflow_triggerer_log_port",
-    "logging.worker_log_server_port": "airflow_worker_log_port",
     "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
     "triggerer.capacity": "airflow_triggerer_capacity",
 }
@@ -71,6 +69,13 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
         "put your bundles into airflow_dag_bundles",
     ),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
+}
+# Settings with which the logs of tasks would not get to the log store, or not be found there, and what is expected.
+STORE_OPTIONS: Mapping[str, str] = {
+    "logging.base_log_folder": "the directory of each process, and that of the log store for the API servers",
+    "logging.log_filename_template": "Airflow's own form of the path, as the log store takes no other",
+    "logging.logging_config_class": "that of the cluster, which sends each line to the log store",
+    "logging.task_log_reader": "task, the handler that reads the log store",
 }
 # The mail of tasks goes through the provider smtp, with a connection. Only a backend of the site's own, which may call
 # older functions of Airflow, reads these settings. tests/unit/test_airflow_config.py compares them with the source.

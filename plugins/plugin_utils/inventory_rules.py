@@ -23,6 +23,8 @@ PREFIXES = (
     "flower_",
     "haproxy_",
     "local_machines_",
+    "log_shipper_",
+    "log_store_",
     "postgres_",
     "preflight_",
     "redis_",
@@ -41,6 +43,10 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "haproxy_execution_api_servers": "set airflow_execution_api_instances and airflow_execution_api_first_port instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
     "haproxy_url": "set airflow_web_url instead",
+    "log_shipper_socket_group": "set airflow_user instead",
+    "log_shipper_port": "set log_store_port instead",
+    "log_shipper_stores": "take hosts into group airflow_api_server, or out of it, instead",
+    "log_store_clients": "take hosts into the inventory, or out of it, instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
     "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
@@ -84,8 +90,6 @@ SAME_EVERYWHERE = (
     "airflow_api_server_instances",
     "airflow_execution_api_first_port",
     "airflow_execution_api_instances",
-    "airflow_triggerer_log_port",
-    "airflow_worker_log_port",
     # Who trusts one authority does not believe another one.
     "certificates_ca_file",
     "certificates_dir",
@@ -93,6 +97,9 @@ SAME_EVERYWHERE = (
     "haproxy_execution_api_port",
     "haproxy_port",
     "haproxy_redirect_port",
+    "log_store_dir",
+    "log_store_port",
+    "airflow_task_logs",
     "postgres_port",
     "postgres_results_port",
     "redis_port",
@@ -154,6 +161,14 @@ _DEBIAN_PACKAGES = Matches(
     "names of Debian packages, such as libmariadb3 or libmariadb3=1:10.11.6-0+deb12u1",
     empty=True,
 )
+# Not where PostgreSQL, Airflow or this cluster keep what they write, no part of the system, and no path that the
+# sandbox of the units hides.
+_DATA_DIRECTORY = Matches(
+    r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|var/tmp|home|root|proc|sys|dev|opt/airflow)(?:/|$))"
+    r"(?:(?!\.\.?(?:/|$))[^\s/]+/)*(?!\.\.?$)[^\s/]+",
+    "an absolute path outside /var/lib/postgresql, /var/lib/airflow, the system's own directories, and /home, "
+    "/root, /tmp and /var/tmp, which the sandbox of the units hides",
+)
 _HTTP = r"https?://[^\s/]+\S*"
 # Scheme, host and port.
 _ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -214,6 +229,7 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_flower_broker_url": Matches(r"(?:redis|rediss|sentinel)://\S+", "a URL such as rediss://host:6379/0"),
     "airflow_host_control_memory_mb": _MEMORY,
     "airflow_housekeeping_database_days": Between(1, 36_500, "(days)"),
+    "airflow_housekeeping_local_log_days": Between(1, 36_500, "(days)"),
     "airflow_housekeeping_log_days": Between(1, 36_500, "(days)"),
     "airflow_housekeeping_schedule": _CALENDAR,
     "airflow_host_memory_mb": _MEMORY,
@@ -232,8 +248,8 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_runtime_proxy_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_scheduler_health_port": _PORT,
     "airflow_scheduler_stop_timeout": _SECONDS,
+    "airflow_task_logs": Matches("store|local", "store, or local where all hosts share the directory of the logs"),
     "airflow_triggerer_capacity": _COUNT,
-    "airflow_triggerer_log_port": _PORT,
     "airflow_triggerer_stop_timeout": _SECONDS,
     "airflow_user": Matches(
         r"(?!root$)[a-z_][a-z0-9_-]{0,16}", "the name of a system user other than root, 17 characters at most"
@@ -250,7 +266,6 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_worker_build_packages": _DEBIAN_PACKAGES,
     "airflow_worker_concurrency": Between(1, MOST_SLOTS),
     "airflow_worker_hand_over_time": _SECONDS,
-    "airflow_worker_log_port": _PORT,
     "airflow_worker_memory_max": Matches(
         r"[1-9][0-9]?%|100%|[1-9][0-9]*[KMGT]?|infinity",
         "a share of the memory such as 90%, a size such as 6G, or infinity",
@@ -267,14 +282,7 @@ RULES: Mapping[str, Between | Matches] = {
     "backup_full_schedule": _CALENDAR,
     "backup_keep_diff": Between(1, 10_000),
     "backup_keep_full": Between(1, 10_000),
-    # Not where PostgreSQL, Airflow or this cluster keep what they write, no part of the system, and no path that the
-    # sandbox of the units hides.
-    "backup_repository": Matches(
-        r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|var/tmp|home|root|proc|sys|dev|opt/airflow)(?:/|$))"
-        r"(?:(?!\.\.?(?:/|$))[^\s/]+/)*(?!\.\.?$)[^\s/]+",
-        "an absolute path outside /var/lib/postgresql, /var/lib/airflow, the system's own directories, and /home, "
-        "/root, /tmp and /var/tmp, which the sandbox of the units hides",
-    ),
+    "backup_repository": _DATA_DIRECTORY,
     "backup_wal_queue_max_mb": Between(64, 10**7, "(MiB)"),
     "certificates_ca_days": Between(1, 36_500, "(days)"),
     "certificates_days": Between(1, 36_500, "(days)"),
@@ -295,6 +303,11 @@ RULES: Mapping[str, Between | Matches] = {
     "haproxy_port": Between(1, 65535),
     "haproxy_redirect_port": Between(1, 65535),
     "haproxy_server_timeout": _SECONDS,
+    "log_shipper_port": _PORT,
+    "log_shipper_spool_mb": Between(64, 10**6, "(MB)"),
+    "log_store_bind": _BIND,
+    "log_store_dir": _DATA_DIRECTORY,
+    "log_store_port": _PORT,
     "postgres_listen_addresses": _BIND,
     "postgres_max_connections": Between(20, 262_143),
     "postgres_memory_mb": _MEMORY,

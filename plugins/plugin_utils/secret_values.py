@@ -9,6 +9,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import playbook
 
 _LETTERS = string.ascii_letters + string.digits
@@ -64,9 +65,10 @@ NOT_ROTATED: Mapping[str, str] = {
 _METADATA = frozenset({"airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer"})
 NEEDED_BY: Mapping[str, frozenset[str]] = {
     "airflow_admin_password": frozenset({"airflow_scheduler"}),
-    "airflow_api_secret_key": frozenset({"airflow_api_server", "airflow_triggerer", "airflow_worker"}),
+    "airflow_api_secret_key": frozenset({"airflow_api_server"}),
     "airflow_broker_password": frozenset({"redis", "airflow_scheduler", "airflow_worker"}),
-    "airflow_ca_passphrase": frozenset({"postgres", "redis", "haproxy"}),
+    # On the controller, which signs the certificate with which a host sends its logs.
+    "airflow_ca_passphrase": frozenset(topology.PROCESS_GROUPS),
     "airflow_database_password": _METADATA | {"postgres"},
     "airflow_fernet_key": _METADATA,
     "airflow_jwt_secret": frozenset({"airflow_scheduler", "airflow_api_server"}),

@@ -66,10 +66,9 @@ LISTENERS = (
         ("airflow-execution-api@{port}.service",),
         "airflow_execution_api_instances",
     ),
+    Listener("airflow_api_server", "log_store_port", ("airflow-log-store.service",)),
     Listener("airflow_scheduler", "airflow_scheduler_health_port", ("airflow-scheduler.service",)),
-    Listener("airflow_triggerer", "airflow_triggerer_log_port", ("airflow-triggerer.service",)),
     Listener("flower", "flower_port", ("airflow-flower.service",)),
-    Listener("airflow_worker", "airflow_worker_log_port", ("airflow-worker.service",)),
 )
 
 
@@ -77,7 +76,7 @@ LISTENERS = (
 class Endpoint:
     """A service that a group's hosts connect to.
 
-    :param url: variable with its URL, which wins if it is set.
+    :param url: variable with its URL, which wins if it is set; "" for none.
     :param group: group whose first host is the service otherwise.
     :param port: variable with its port.
     :param clients: groups whose hosts connect.
@@ -100,6 +99,8 @@ ENDPOINTS = (
     ),
     Endpoint("airflow_broker_url", "redis", "redis_port", frozenset({"airflow_scheduler", "airflow_worker", "flower"})),
     Endpoint("airflow_execution_api_url", "haproxy", "haproxy_execution_api_port", frozenset({"airflow_worker"})),
+    # Each host sends its logs.
+    Endpoint("", "airflow_api_server", "log_store_port", frozenset({"control_plane", WORKER_GROUP})),
 )
 
 
@@ -174,4 +175,5 @@ BINDS: Mapping[str, Bind] = {
     "haproxy_bind": Bind("haproxy", frozenset({"airflow_worker"}), dual=True),
     "airflow_api_server_bind": Bind("airflow_api_server", frozenset({"haproxy"}), loopback=True),
     "airflow_flower_bind": Bind("flower", frozenset({"haproxy"}), loopback=True),
+    "log_store_bind": Bind("airflow_api_server", frozenset({"control_plane", WORKER_GROUP})),
 }

@@ -18,14 +18,22 @@ from .conftest import PROJECT, Draft, Play
 
 Sound = Callable[[], Draft]
 ROOT = make("Root", ca=True)
-NAMES = ["192.0.2.10", "127.0.0.1"]
-SERVER = make("control1", ROOT, NAMES)
+NAMES = ["control1", "192.0.2.10", "127.0.0.1"]
+SERVER = make("control1", ROOT, NAMES, client=True)
+WORKERS = make("workers", ROOT, ["worker1", "worker2", "worker3"], client=True)
 
 
 def bring(draft: Draft, directory: Path, server: Made) -> None:
     """Have an inventory bring certificates, with its files beside it."""
-    for name, content in (("ca", ROOT.pem), ("control1", server.pem), ("key", server.key_pem)):
+    contents = {"ca": ROOT.pem, "control1": server.pem, "key": server.key_pem}
+    contents |= {"workers": WORKERS.pem, "workers-key": WORKERS.key_pem}
+    for name, content in contents.items():
         (directory / f"{name}.pem").write_bytes(content)
+    for host in ("worker1", "worker2", "worker3"):
+        draft.host(host).update(
+            certificates_host_file="{{ inventory_dir }}/../workers.pem",
+            certificates_host_key_file="{{ inventory_dir }}/../workers-key.pem",
+        )
     draft.everywhere["certificates_ca_file"] = "{{ inventory_dir }}/../ca.pem"
     draft.host("control1").update(
         certificates_host_file="{{ inventory_dir }}/../{{ inventory_hostname }}.pem",
@@ -35,7 +43,7 @@ def bring(draft: Draft, directory: Path, server: Made) -> None:
 
 def test_an_expired_certificate_stops_the_whole_site(play: Play, sound: Sound, tmp_path: Path) -> None:
     draft = sound()
-    expired = make("control1", ROOT, NAMES, days=(-9, -1))
+    expired = make("control1", ROOT, NAMES, days=(-9, -1), client=True)
     bring(draft, tmp_path, expired)
     run = play("site.yml", draft.write(tmp_path / "inventory"))
     assert run.status != 0
@@ -49,7 +57,7 @@ def test_an_expired_certificate_stops_the_whole_site(play: Play, sound: Sound, t
 
 def test_every_other_mistake_is_told_together(play: Play, sound: Sound, tmp_path: Path) -> None:
     draft = sound()
-    bring(draft, tmp_path, make("control1", make("Other", ca=True), ["192.0.2.10"]))
+    bring(draft, tmp_path, make("control1", make("Other", ca=True), ["control1", "192.0.2.10"], client=True))
     (tmp_path / "key.pem").write_bytes(SERVER.encrypted_key("hunter22"))
     draft.everywhere["haproxy_certificate_file"] = str(tmp_path / "nothing.pem")
     run = play("validate_inventory.yml", draft.write(tmp_path / "inventory"))
@@ -93,7 +101,7 @@ def test_sound_certificates_pass_with_a_key_that_ansible_vault_encrypted(
 
 def test_a_certificate_that_expires_soon_is_a_warning(play: Play, sound: Sound, tmp_path: Path) -> None:
     draft = sound()
-    soon = make("control1", ROOT, NAMES, days=(-9, 29))
+    soon = make("control1", ROOT, NAMES, days=(-9, 29), client=True)
     bring(draft, tmp_path, soon)
     run = play("validate_inventory.yml", draft.write(tmp_path / "inventory"), readable=False)
     assert run.status == 0
@@ -107,7 +115,7 @@ def test_api_servers_on_a_host_of_their_own_need_names(play: Play, sound: Sound,
     bring(draft, tmp_path, SERVER)
     draft.layout["all"]["hosts"]["api1"] = {"ansible_host": "192.0.2.11"}
     draft.group("airflow_api_server")["airflow_api_server"] = {"hosts": {"api1": {}}}
-    api = make("api", ROOT, ["192.0.2.11"])
+    api = make("api", ROOT, ["192.0.2.11"], client=True)
     (tmp_path / "api1.pem").write_bytes(api.pem)
     (tmp_path / "api1.key").write_bytes(api.key_pem)
     draft.host("api1").update(

@@ -81,6 +81,8 @@ MODULES: Mapping[str, frozenset[str]] = {
     "airflow_celery_cluster/scheduler_wake.py": SCHEDULER,
     # Run with the settings of the scheduler.
     "airflow_celery_cluster/status.py": SCHEDULER,
+    # Other processes import it, too, and send nothing.
+    "airflow_celery_cluster/task_logs.py": frozenset({"dag-processor", "triggerer", "worker"}),
     "airflow_celery_cluster/task_tokens.py": SCHEDULER,
 }
 # Settings that are kept from a process although a module of the process names the setting, each with the reason.
@@ -92,14 +94,13 @@ KEPT_FROM: Mapping[str, tuple[frozenset[str], str]] = {
     "api.ssl_ca_file": (ALL - {"worker"}, "only a worker calls the Execution API through TLS"),
     "api.ssl_cert": (JOBS, "only a worker calls the Execution API through TLS"),
     "api.log_fetch_timeout_sec": (ALL - API, "only the API servers fetch logs"),
-    "api.secret_key": (ALL - {"api-server", "worker", "triggerer"}, "a secret of those who serve and fetch logs"),
+    "api.secret_key": (ALL - {"api-server"}, "a secret; no process serves logs, and none fetches them"),
     "api_auth.": (ALL - API - SCHEDULER, "a secret; an Execution API inside the process checks no token"),
     "api_auth.trusted_jwks_url": (ALL - API, "the scheduler signs, and checks no token"),
     "celery.celery_config_options": (frozenset({"database"}), "the airflow command sends and runs no task"),
     "core.auth_manager": (frozenset({"execution-api"}), "no user logs in at it"),
     "core.execution_api_server_url": (ALL - SCHEDULER - {"worker"}, "only executor and worker use it"),
     "database.": (frozenset({"worker"}), "it has no database"),
-    "logging.worker_log_server_port": (ALL - {"api-server", "worker"}, "one serves the logs and the other fetches"),
     "scheduler.max_dagruns_per_loop_to_schedule": (ALL - SCHEDULER, "a query of the scheduler's loop"),
     "scheduler.max_dagruns_to_create_per_loop": (ALL - SCHEDULER, "a query of the scheduler's loop"),
     "scheduler.max_tis_per_query": (ALL - SCHEDULER, "an attribute that only the scheduler's loop reads"),
@@ -156,7 +157,7 @@ def test_settings_that_had_no_effect_in_some_process(setting: str, processes: fr
 @pytest.mark.parametrize(
     ("setting", "processes"),
     [
-        ("api.secret_key", {"api-server", "triggerer", "worker"}),
+        ("api.secret_key", {"api-server"}),
         ("api_auth.jwt_secret", API | SCHEDULER),
         ("api_auth.jwt_private_key_path", API | SCHEDULER),
         ("workers.secrets_backend_kwargs", {"dag-processor", "triggerer", "worker"}),
@@ -363,6 +364,7 @@ IMPORTED_BY = {
     "celery_config": {"worker"},  # [celery] celery_config_options; a scheduler reads none of these options
     "database_tls": {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "database"},
     "scheduler_wake": {"scheduler"},  # by celery_config, in a scheduler only
+    "task_logs": {"dag-processor", "triggerer", "worker"},  # [logging] logging_config_class; others send nothing
     "retries": {"dag-processor", "scheduler", "triggerer", "worker"},  # a policy, loaded with a DAG file
 }
 

@@ -14,21 +14,26 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     certificate_warnings,
     names_needed,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
 from certificate_maker import make
 from sample_inventory import SECRETS, inventory, only
 
 ROOT = make("Root", ca=True)
 SERVER_NAMES = ["control1", "192.0.2.0", "127.0.0.1"]
-SERVER = make("control1", ROOT, SERVER_NAMES)
+SERVER = make("control1", ROOT, SERVER_NAMES, client=True)
+# Each host sends its logs with a certificate of its own.
+WORKERS = make("worker", ROOT, ["worker1", "worker2"], client=True)
+OF_A_HOST = ("certificates_host_file", "certificates_host_key_file")
 PASSPHRASE = SECRETS["airflow_ca_passphrase"]
 
 
 @dataclass
 class Files:
-    """Files on the controller, by the variables that name them."""
+    """Files on the controller, by the variables that name them: those of all hosts, and those of control1."""
 
     directory: Path
     own: dict[str, str] = field(default_factory=dict)
+    workers: dict[str, str] = field(default_factory=dict)
 
     def put(self, variable: str, content: bytes) -> Files:
         path = self.directory / variable
@@ -36,17 +41,28 @@ class Files:
         self.own[variable] = str(path)
         return self
 
-    def findings(self, everywhere: Mapping[str, Any] | None = None, **groups: Sequence[str]) -> list[Finding]:
-        return check(inventory(everywhere=self.own | dict(everywhere or {}), groups=groups))
+    def cluster(
+        self, everywhere: Mapping[str, Any] | None = None, worker1: Mapping[str, Any] | None = None
+    ) -> Inventory:
+        own = self.own | dict(everywhere or {})
+        control1 = {name: own.pop(name) for name in OF_A_HOST if name in own}
+        workers = {"worker1": self.workers | dict(worker1 or {}), "worker2": self.workers}
+        return inventory({"control1": control1, **workers}, None, own)
+
+    def findings(self, everywhere: Mapping[str, Any] | None = None) -> list[Finding]:
+        return check(self.cluster(everywhere))
 
     def warnings(self) -> list[str]:
-        return certificate_warnings(inventory(everywhere=self.own))
+        return certificate_warnings(self.cluster())
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     """The files of a person who brings certificates, with nothing wrong in them."""
     made = Files(tmp_path).put("certificates_ca_file", ROOT.pem)
+    for name, content in zip(OF_A_HOST, (WORKERS.pem, WORKERS.key_pem), strict=True):
+        (tmp_path / f"workers-{name}").write_bytes(content)
+        made.workers[name] = str(tmp_path / f"workers-{name}")
     return made.put("certificates_host_file", SERVER.pem).put("certificates_host_key_file", SERVER.key_pem)
 
 
@@ -55,7 +71,7 @@ def test_sound_certificates_have_no_finding_and_no_warning(files: Files) -> None
 
 
 def test_a_wrong_certificate_is_told_with_host_file_and_remedy(files: Files) -> None:
-    expired = make("control1", ROOT, SERVER_NAMES, days=(-9, -1))
+    expired = make("control1", ROOT, SERVER_NAMES, days=(-9, -1), client=True)
     files.put("certificates_host_file", expired.pem).put("certificates_host_key_file", expired.key_pem)
     found = only(files.findings())
     assert (found.where, found.variable) == ("host control1", "certificates_host_file")
@@ -92,14 +108,14 @@ def test_a_relative_path_is_refused(files: Files) -> None:
 
 def test_certificates_without_their_authority_are_refused(files: Files) -> None:
     del files.own["certificates_ca_file"]
-    found = {item.variable: item.expected for item in files.findings()}
+    found = {item.variable: item.expected for item in files.findings() if item.where == "host control1"}
     assert found.keys() == {"certificates_host_file", "certificates_host_key_file"}
     assert "certificates_ca_file beside it" in found["certificates_host_file"]
 
 
 def test_one_authority_for_all(files: Files) -> None:
     (files.directory / "other.pem").write_bytes(ROOT.pem)
-    found = check(inventory({"worker1": {"certificates_ca_file": str(files.directory / "other.pem")}}, None, files.own))
+    found = check(files.cluster(worker1={"certificates_ca_file": str(files.directory / "other.pem")}))
     assert (only(found).where, only(found).variable) == ("host worker1", "certificates_ca_file")
 
 
@@ -147,10 +163,10 @@ BINDS = {"airflow_api_server_bind": "0.0.0.0", "airflow_flower_bind": "0.0.0.0"}
         ("broker1", {}, {("192.0.2.1", False)}),
         ("control1", {}, {("192.0.2.2", False), ("127.0.0.1", False)}),
         ("control1", {"haproxy_bind": "192.0.2.2"}, {("192.0.2.2", False)}),
-        ("api1", {"airflow_api_server_bind": "10.0.0.1"}, {("api1", True), ("10.0.0.1", False)}),
-        ("api1", {}, {("api1", True), ("127.0.0.1", False)}),
+        ("api1", {"airflow_api_server_bind": "10.0.0.1"}, {("10.0.0.1", False)}),
+        ("api1", {}, {("127.0.0.1", False)}),
         ("api1", {"airflow_api_server_bind": "127.0.0.1"}, set()),
-        ("flower1", {}, {("flower1", True), ("127.0.0.1", False)}),
+        ("flower1", {}, {("127.0.0.1", False)}),
         ("flower1", {"airflow_flower_bind": "127.0.0.1"}, set()),
         ("worker1", {}, set()),
     ],
@@ -159,20 +175,31 @@ def test_the_names_by_which_services_are_connected_to(
     host: str, own: dict[str, Any], names: set[tuple[str, bool]]
 ) -> None:
     several = inventory({host: own}, ON_HOSTS_OF_THEIR_OWN, BINDS)
-    assert {(need.name, need.haproxy) for need in names_needed(several, several.hosts[host])} == names
+    # The inventory name, which is in the configuration of the other hosts' log shippers.
+    expected = names | {(host, True)}
+    assert {(need.name, need.haproxy) for need in names_needed(several, several.hosts[host])} == expected
 
 
 def test_a_name_that_is_missing_is_told_with_who_needs_it(files: Files) -> None:
-    bare = make("x", ROOT, ["192.0.2.0"])
+    bare = make("x", ROOT, ["192.0.2.0"], client=True)
     files.put("certificates_host_file", bare.pem).put("certificates_host_key_file", bare.key_pem)
     found = only(files.findings(BINDS))
-    assert found.value.endswith("without 127.0.0.1, control1")
-    assert "control1 as a DNS name, for HAProxy, at the API server" in found.expected
+    assert found.value.endswith("without control1, 127.0.0.1")
+    assert "control1 as a DNS name, for the log shippers and log stores of the other hosts" in found.expected
 
 
-def test_a_worker_needs_no_certificate(files: Files) -> None:
-    mine = {name: files.own.pop(name) for name in ("certificates_host_file", "certificates_host_key_file")}
-    assert check(inventory({"control1": mine}, None, files.own)) == []
+def test_a_worker_needs_a_certificate_for_its_logs(files: Files) -> None:
+    files.workers.clear()
+    found = [(item.where, item.variable) for item in files.findings()]
+    assert found == [(f"host {host}", name) for host in ("worker1", "worker2") for name in OF_A_HOST]
+
+
+def test_a_certificate_for_servers_alone_is_told(files: Files) -> None:
+    alone = make("control1", ROOT, SERVER_NAMES)
+    files.put("certificates_host_file", alone.pem).put("certificates_host_key_file", alone.key_pem)
+    found = only(files.findings())
+    assert found.value.endswith("CN=control1 is not for clients")
+    assert "clientAuth" in found.expected
 
 
 # The public certificate
@@ -208,7 +235,7 @@ def test_a_public_certificate_has_a_key(public: Files) -> None:
 
 # Soon
 def test_what_expires_soon_is_a_warning(files: Files) -> None:
-    soon = make("control1", ROOT, SERVER_NAMES, days=(-300, 29))
+    soon = make("control1", ROOT, SERVER_NAMES, days=(-300, 29), client=True)
     files.put("certificates_host_file", soon.pem).put("certificates_host_key_file", soon.key_pem)
     files.put("haproxy_certificate_file", soon.pem).put("haproxy_certificate_key_file", soon.key_pem)
     assert files.findings() == []
@@ -222,7 +249,7 @@ def test_what_expires_soon_is_a_warning(files: Files) -> None:
 
 def test_an_authority_that_expires_soon_is_a_warning(files: Files) -> None:
     root = make("Root", ca=True, days=(-300, 29))
-    server = make("control1", root, SERVER_NAMES)
+    server = make("control1", root, SERVER_NAMES, client=True)
     files.put("certificates_ca_file", root.pem + ROOT.pem)
     files.put("certificates_host_file", server.pem).put("certificates_host_key_file", server.key_pem)
     assert files.findings() == []
@@ -230,7 +257,7 @@ def test_an_authority_that_expires_soon_is_a_warning(files: Files) -> None:
 
 
 def test_what_debian_13_will_refuse_is_a_warning(files: Files) -> None:
-    bare = make("control1", ROOT, SERVER_NAMES, identifiers=False)
+    bare = make("control1", ROOT, SERVER_NAMES, identifiers=False, client=True)
     files.put("certificates_host_file", bare.pem).put("certificates_host_key_file", bare.key_pem)
     assert files.findings() == []
     assert ["no authorityKeyIdentifier" in told and "Debian 13" in told for told in files.warnings()] == [True]
@@ -300,7 +327,8 @@ def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
         {"airflow_worker": ["a-worker", "worker1"], "airflow": ["a-worker", "control1", "worker1"]},
         {"certificates_dir": str(tmp_path)},
     )
-    assert only(check(cluster)).variable == "airflow_ca_passphrase"
+    found = [item for item in check(cluster) if item.where == "controller"]
+    assert only(found).variable == "airflow_ca_passphrase"
 
 
 def test_a_passphrase_that_is_being_rotated_may_be_the_old_one(tmp_path: Path) -> None:

@@ -128,3 +128,12 @@ def test_every_owned_option_exists_and_its_variable_too() -> None:
         section, option = name.split(".")
         assert option in OPTIONS.sections[section]
         assert all(part in SPECS for part in variable.split(" and "))
+
+
+@pytest.mark.parametrize("option", ["logging_config_class", "base_log_folder", "log_filename_template"])
+def test_a_setting_that_takes_logs_past_the_log_store_is_refused(option: str) -> None:
+    own = {"airflow_config": {"logging": {option: "airflow.x.y"}}}
+    found = [item for item in check(inventory({"worker1": own})) if "while airflow_task_logs is store" in item.expected]
+    assert (only(found).where, only(found).variable) == ("host worker1", f"airflow_config.logging.{option}")
+    local = inventory({"worker1": own}, None, {"airflow_task_logs": "local"})
+    assert [item for item in check(local) if "airflow_task_logs" in item.expected] == []

@@ -30,7 +30,7 @@ def test_ports_of_one_host_collide_and_those_of_two_do_not() -> None:
     found = only(check(inventory(everywhere={"flower_port": 8092})))
     assert (found.where, found.variable, found.value) == ("host control1", "flower_port", "8092")
     assert "airflow_execution_api_first_port + 1" in found.expected
-    assert check(inventory(everywhere={"airflow_worker_log_port": 8080})) == []
+    assert check(inventory(everywhere={"log_store_port": 8080})) == []
     assert only(check(inventory(everywhere={"haproxy_port": 22}))).expected.endswith(
         "SSH (ansible_port) has 22 on the same host"
     )

@@ -15,15 +15,16 @@ def test_the_plan_of_a_machine_has_the_addresses_to_listen_on() -> None:
     ]
 
 
-def test_a_worker_is_asked_for_its_port_and_its_endpoints() -> None:
+def test_a_worker_is_asked_for_its_endpoints_and_listens_nowhere() -> None:
     plan = machine_plans(inventory(), ["worker1"])
     assert plan.keys() == {"worker1"}
     worker = plan["worker1"]
-    assert [entry["port"] for entry in worker["ports"]] == [8793]
+    assert worker["ports"] == []
     assert {(entry["variable"], entry["address"], entry["port"], entry["host"]) for entry in worker["endpoints"]} == {
         ("airflow_result_backend", "192.0.2.0", 5433, "control1"),
         ("airflow_broker_url", "192.0.2.0", 6379, "control1"),
         ("airflow_execution_api_url", "192.0.2.0", 9443, "control1"),
+        ("log_store_port", "192.0.2.0", 20514, "control1"),
     }
     assert worker["names"] == []
     assert worker["airflow_version"] == DEFAULTS["airflow_version"]
@@ -36,12 +37,13 @@ def test_a_machine_is_asked_for_the_packages_of_its_pool() -> None:
     assert plans["control1"]["packages"] == [{"name": "libpq5", "variable": "airflow_runtime_packages"}]
 
 
-def test_the_control_node_is_asked_for_its_ports_and_the_workers_of_the_play() -> None:
+def test_the_control_node_is_asked_for_its_ports() -> None:
     control = machine_plans(inventory(), ["control1", "worker2"])["control1"]
-    ports = [5432, 5433, 6379, 443, 80, 9443, 8081, 8091, 8092, 8974, 8794, 5555]
+    ports = [5432, 5433, 6379, 443, 80, 9443, 8081, 8091, 8092, 20514, 8974, 5555]
     assert [entry["port"] for entry in control["ports"]] == ports
     assert control["ports"][8]["units"] == ["airflow-execution-api@8092.service"]
-    assert control["names"] == [{"address": "192.0.2.2", "host": "worker2"}]
+    # It connects to no worker.
+    assert control["names"] == []
     assert control["endpoints"] == []
 
 
@@ -55,6 +57,7 @@ def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
         ("broker.example.org", 6379, ""),
         ("db", 99, ""),
         ("192.0.2.0", 9443, "control1"),
+        ("192.0.2.0", 20514, "control1"),
     }
 
 

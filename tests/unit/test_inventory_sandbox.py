@@ -12,25 +12,30 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 from sample_inventory import ROLES, inventory
 
 LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
+# The log store has a directory of its own.
+LOCAL = {"airflow_task_logs": "local"}
 
 
 @pytest.mark.parametrize(
     ("own", "variable"),
     [
-        ({"airflow_config": LOGS}, "airflow_config.logging.base_log_folder"),
-        ({"airflow_config": {"logging": {"base_log_folder": "/tmp/logs"}}}, "airflow_config.logging.base_log_folder"),
+        (LOCAL | {"airflow_config": LOGS}, "airflow_config.logging.base_log_folder"),
+        (
+            LOCAL | {"airflow_config": {"logging": {"base_log_folder": "/tmp/logs"}}},
+            "airflow_config.logging.base_log_folder",
+        ),
         ({"airflow_config": {"core": {"dags_folder": "/home/me/dags"}}}, "airflow_config.core.dags_folder"),
         (
             {"airflow_config": {"dag_processor": {"dag_bundle_storage_path": "/root/x"}}},
             "airflow_config.dag_processor.dag_bundle_storage_path",
         ),
         (
-            {"airflow_config": {"logging": {"base_log_folder": "/var/lib/airflow/other"}}},
+            LOCAL | {"airflow_config": {"logging": {"base_log_folder": "/var/lib/airflow/other"}}},
             "airflow_config.logging.base_log_folder",
         ),
-        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ReadWritePaths": "/srv/logs"}}}, ""),
-        ({"airflow_config": LOGS, "airflow_worker_sandbox": {"ReadWritePaths": ["-/srv"]}}, ""),
-        ({"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ProtectSystem": "full"}}}, ""),
+        (LOCAL | {"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ReadWritePaths": "/srv/logs"}}}, ""),
+        (LOCAL | {"airflow_config": LOGS, "airflow_worker_sandbox": {"ReadWritePaths": ["-/srv"]}}, ""),
+        (LOCAL | {"airflow_config": LOGS, "airflow_sandbox": {"scheduler": {"ProtectSystem": "full"}}}, ""),
         (
             {
                 "airflow_config": {"core": {"dags_folder": "/home/me/dags"}},
@@ -47,7 +52,7 @@ LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
     ],
 )
 def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any], variable: str) -> None:
-    found = check(inventory({"control1": own}))
+    found = check(inventory({"control1": own}, None, LOCAL if "airflow_task_logs" in own else None))
     assert [item.variable for item in found] == ([variable] if variable else [])
 
 

@@ -61,7 +61,7 @@ STEER_CONNECTIONS = (
     *("DJANGO_SETTINGS_MODULE", "SSLKEYLOGFILE", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"),
 )
 VALUES: list[tuple[str, list[Any], list[Any]]] = [
-    ("airflow_worker_log_port", [1024, 65535, "8793"], [0, 1023, 65536, -1]),
+    ("log_store_port", [1024, 65535, "20514"], [0, 1023, 65536, -1]),
     ("haproxy_port", [80, 443], [0, 65536]),
     ("airflow_worker_batch", ["1", "20", "5%", "50%", "100%"], ["0", "0%", "101%", "half", "1.5"]),
     ("airflow_worker_concurrency", [1, 64], [0, -4]),
@@ -129,6 +129,10 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("backup_full_schedule", ["Sun *-*-* 02:30:00", "daily", "*:0/5"], ["", "-1", "2 o'clock"]),
     ("backup_archive_timeout", [10, 300], [0, 9]),
     ("airflow_housekeeping_log_days", [1, 365], [0]),
+    ("airflow_housekeeping_local_log_days", [1, 365], [0]),
+    ("airflow_task_logs", ["store", "local"], ["", "s3", "stored"]),
+    ("log_shipper_spool_mb", [64, 1024], [0, 63]),
+    ("log_store_dir", ["/srv/logs", "/var/lib/airflow-log-store"], ["logs", "/var/lib/airflow/x", "/tmp/x", "/a/../b"]),
     ("airflow_worker_extra_requirements", [[], ["torch>=2"]], [["a b"], ["apache-airflow==3.3.1"]]),
     ("airflow_worker_autoscale", [[], [16, 2], [4, 4], ["8", "1"]], [[8], [2, 16], [8, 0], [1001, 1], [8, 4, 2]]),
     *(
@@ -283,8 +287,8 @@ def test_supported_versions(version: str, supported: int) -> None:
 
 
 def test_a_template_that_fails_is_a_finding_and_nothing_follows_from_it() -> None:
-    found = only(check(inventory({"worker1": {"airflow_worker_log_port": TEMPLATE_ERROR}})))
-    assert found.variable == "airflow_worker_log_port"
+    found = only(check(inventory({"worker1": {"airflow_worker_concurrency": TEMPLATE_ERROR}})))
+    assert found.variable == "airflow_worker_concurrency"
     assert "'nothing' is undefined" in found.value
 
 

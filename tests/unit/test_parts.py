@@ -67,7 +67,8 @@ def test_each_drop_in_of_a_process_belongs_to_its_part() -> None:
     drop_ins = set(re.findall(r"process_drop_ins \}\}/(airflow-[a-z]+\.conf)", text))
     assert drop_ins
     for part in parts.PARTS:
-        for unit in part.runs if not part.packaged else ():
+        is_process = any(path.startswith("/etc/airflow/secrets/") for path in part.files)
+        for unit in part.runs if is_process else ():
             for name in drop_ins:
                 path = f"{SYSTEM}/{unit.replace('*', '')}.d/{name}"
                 assert any(fnmatch.fnmatchcase(path, one) for one in part.files), path

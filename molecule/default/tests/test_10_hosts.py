@@ -27,6 +27,8 @@ UNITS = {
     "postgres": ["postgresql@{postgres}-main", "postgresql@{postgres}-results"],
     "redis": ["redis-server"],
 }
+# On every host, and on those of the API servers.
+LOG_SHIPPER, LOG_STORE = "airflow-log-shipper", "airflow-log-store"
 # What timers start; it does not run all the time.
 TIMED = {
     "airflow_scheduler": {"airflow-db-clean", "airflow-log-clean"},
@@ -35,11 +37,11 @@ TIMED = {
 }
 # "*" is any address of the host, "lo" the loopback only.
 LISTENERS = {
-    "airflow_api_server": {(8081, "lo"), (8091, "lo"), (8092, "lo")},
+    "airflow_api_server": {(8081, "lo"), (8091, "lo"), (8092, "lo"), (20514, "*")},
     "airflow_dag_processor": set(),
     "airflow_scheduler": {(8974, "lo")},
-    "airflow_triggerer": {(8794, "*")},
-    "airflow_worker": {(8793, "*")},
+    "airflow_triggerer": set(),
+    "airflow_worker": set(),
     "flower": {(5555, "lo")},
     "haproxy": {(80, "*"), (443, "*"), (9443, "*")},
     "postgres": {(5432, "*"), (5433, "*")},
@@ -75,9 +77,8 @@ SECRETS_OF = {
         "DATABASE__SQL_ALCHEMY_CONN",
         "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
         "CORE__FERNET_KEY",
-        "API__SECRET_KEY",
     },
-    "worker": {"CELERY__BROKER_URL", "CELERY__RESULT_BACKEND", "API__SECRET_KEY"},
+    "worker": {"CELERY__BROKER_URL", "CELERY__RESULT_BACKEND"},
     "worker-watchdog": {"CELERY__BROKER_URL"},
 }
 DISTRIBUTION = {"12": {"postgres": "15", "redis": "7.0"}, "13": {"postgres": "17", "redis": "8.0"}}
@@ -91,6 +92,11 @@ def debian(host: Host) -> dict[str, str]:
 def groups_of(cluster: Cluster, name: str) -> list[str]:
     """Return the groups of a host that mean a process of their own."""
     return [group for group in UNITS if name in cluster.groups.get(group, [])]
+
+
+def log_units(cluster: Cluster, name: str) -> set[str]:
+    """Return the units of a host that send logs and keep logs."""
+    return {LOG_SHIPPER} | ({LOG_STORE} if "airflow_api_server" in groups_of(cluster, name) else set())
 
 
 def instances_of(cluster: Cluster, name: str) -> set[str]:
@@ -110,12 +116,12 @@ def properties(host: Host, unit: str) -> dict[str, str]:
 
 def test_units_run_now_and_after_a_boot(cluster: Cluster, connect: Connect, name: str) -> None:
     host = connect(name)
-    for group in groups_of(cluster, name):
-        for unit in UNITS[group]:
-            shown = properties(host, unit.format(**debian(host)))
-            assert (shown["ActiveState"], shown["SubState"]) == ("active", "running"), unit
-            assert shown["UnitFileState"] in ("enabled", "enabled-runtime"), unit
-            assert shown["NRestarts"] == "0", f"{unit} has crashed"
+    units = {unit for group in groups_of(cluster, name) for unit in UNITS[group]} | log_units(cluster, name)
+    for unit in units:
+        shown = properties(host, unit.format(**debian(host)))
+        assert (shown["ActiveState"], shown["SubState"]) == ("active", "running"), unit
+        assert shown["UnitFileState"] in ("enabled", "enabled-runtime"), unit
+        assert shown["NRestarts"] == "0", f"{unit} has crashed"
     assert host.run("systemctl list-units --failed --plain --no-legend").stdout.strip() == ""
 
 
@@ -124,7 +130,13 @@ def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Co
     found = {line.split()[0].removesuffix(".service") for line in listed.splitlines()}
     expected = {u for group in groups_of(cluster, name) for u in UNITS[group] if u.startswith("airflow-")}
     timed = set().union(*(TIMED.get(group, set()) for group in groups_of(cluster, name)))
-    assert found == expected | timed | {"airflow-firewall"}
+    assert found == expected | timed | log_units(cluster, name) | {"airflow-firewall"}
+
+
+def test_no_second_rsyslog_writes_what_the_journal_has(connect: Connect, name: str) -> None:
+    host = connect(name)
+    assert properties(host, "rsyslog.service")["UnitFileState"] == "masked"
+    assert not host.file("/var/log/syslog").exists
 
 
 def test_airflow_units_survive_and_drain(cluster: Cluster, connect: Connect, name: str) -> None:
@@ -235,7 +247,6 @@ def test_a_worker_holds_no_key_to_the_metadata(connect: Connect, secrets: dict[s
     # Celery writes its title over its own environment in /proc.
     assert "/etc/airflow/secrets/worker.env" in places_of(host, secrets["airflow_broker_password"])
     forbidden = set(secrets) - {
-        "airflow_api_secret_key",
         "airflow_broker_password",
         "airflow_results_password",
     }

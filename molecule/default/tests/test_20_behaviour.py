@@ -19,7 +19,7 @@ def test_tasks_run_on_every_worker(cluster: Cluster, client: AirflowClient, run_
         assert cluster.host_of(client.result("cluster_check", task)["host"]) == cluster.host_of(task.hostname)
 
 
-def test_log_of_a_task_comes_from_its_worker(
+def test_log_of_a_task_is_in_the_log_store(
     cluster: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:
     by_worker = {
@@ -27,8 +27,14 @@ def test_log_of_a_task_comes_from_its_worker(
     }
     assert set(by_worker) == set(cluster.workers)
     for task in by_worker.values():
-        log = client.log("cluster_check", task)
-        assert f":8793/log/dag_id=cluster_check/run_id={task.run_id}" in log, log
+        # The last lines are sent when Airflow already says that the task has ended.
+        log = wait_for(
+            lambda task=task: text if "Done." in (text := client.log("cluster_check", task)) else None,
+            what=f"the end of the log of {task.label}",
+            seconds=10,
+        )
+        assert f"/tasks/dag_id=cluster_check/run_id={task.run_id}" in log, log
+        assert ":8793/" not in log, log
         assert task.hostname in log
         assert "Done. Returned value was: {'number': " + task.label in log, log
 

@@ -143,18 +143,18 @@ UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "downgrade": ({"airflow_version": "3.3.1"}, "airflow_version"),
     "resolve": ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
     "Debian package": ({"airflow_runtime_packages": ["libmariadb33"]}, "libmariadb33"),
-    "port": ({"airflow_worker_log_port": 18793}, "airflow_worker_log_port"),
+    "port": ({"log_store_port": 18793}, "log_store_port"),
 }
 
 
 @pytest.fixture(scope="module")
 def port_holder(cluster: Cluster, connect: Connect) -> Iterator[None]:
-    """A stranger's program on a worker, at the port of UNFIT."""
-    worker = connect(cluster.workers[0])
-    worker.check_output("systemd-run --unit=port-holder --service-type=exec python3 -m http.server 18793")
-    wait_for(lambda: worker.socket("tcp://0.0.0.0:18793").is_listening, what="the stranger's program", seconds=30)
+    """A stranger's program on the control node, at the port of UNFIT."""
+    control = connect(cluster.first("airflow_api_server"))
+    control.check_output("systemd-run --unit=port-holder --service-type=exec python3 -m http.server 18793")
+    wait_for(lambda: control.socket("tcp://0.0.0.0:18793").is_listening, what="the stranger's program", seconds=30)
     yield
-    worker.check_output("systemctl stop port-holder")
+    control.check_output("systemctl stop port-holder")
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def small_log_disk(machine: Host) -> Iterator[Host]:
     """A file system of its own, of 100 MiB, for the logs of the worker."""
     machine.check_output(f"mount -t tmpfs -o size=100m,mode=0700,uid=airflow-worker,gid=airflow tmpfs {LOGS}")
     yield machine
-    # Lazily: the log server or a task may be at home there.
+    # Lazily: a task may be at home there.
     machine.check_output(f"umount --lazy {LOGS}")
 
 

@@ -31,7 +31,7 @@ SERVICE_UNITS = {
     "postgres": ("postgresql@*-main.service", "postgresql@*-results.service"),
     "redis": ("redis-server.service",),
 }
-WORKER_SECRETS = ("airflow_api_secret_key", "airflow_broker_password", "airflow_results_password")
+WORKER_SECRETS = ("airflow_broker_password", "airflow_results_password")
 
 PROBE_DAG = '''
 import glob
@@ -339,7 +339,7 @@ def test_a_task_is_refused(probed: dict[str, Any]) -> None:
 
 def test_a_task_reads_no_memory_of_the_worker(probed: dict[str, Any]) -> None:
     found: dict[str, list[str]] = probed["processes"]["found"]
-    for program in ("airflow_celery_cluster.worker_watchdog", "celeryd: celery@", "serve-logs"):
+    for program in ("airflow_celery_cluster.worker_watchdog", "celeryd: celery@"):
         assert [path for path, (command, _) in found.items() if program in command], (program, found)
     assert f"/proc/{probed['processes']['parent']}/environ" in found
     # What another task has executed is that task's, and holds no secret of the worker: see the next test.
@@ -347,7 +347,7 @@ def test_a_task_reads_no_memory_of_the_worker(probed: dict[str, Any]) -> None:
     assert {
         path: said
         for path, said in shown.items()
-        if any(word in said[0] for word in ("celeryd", "watchdog", "serve-logs", "supervisor"))
+        if any(word in said[0] for word in ("celeryd", "watchdog", "supervisor"))
     } == {}
 
 

@@ -15,7 +15,6 @@ from front_door import ask_as_task, send
 FOR_PEOPLE, FOR_TASKS = "apache-airflow", "urn:airflow.apache.org:task"
 # What is on a worker, in a triggerer, in the memory of a task, or in Flower.
 LEFT_THE_CONTROL_NODE = (
-    "airflow_api_secret_key",
     "airflow_broker_password",
     "airflow_results_password",
     "flower_broker_password",

@@ -18,6 +18,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.configuration import (
     check_airflow_config,
     check_config_packages,
+    check_task_logs,
     check_webserver_config,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.dags import (
@@ -66,6 +67,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_queues,
         check_airflow_config,
         check_config_packages,
+        check_task_logs,
         check_webserver_config,
         check_failover,
         check_memory,

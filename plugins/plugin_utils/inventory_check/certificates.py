@@ -41,8 +41,7 @@ def check_certificates(inventory: Inventory) -> Iterator[Finding]:
                 authorities, problem = authorities_of(data, path, inventory.now)
             if problem:
                 yield Finding(f"host {host.name}", CA_FILE, *problem)
-            if needs:
-                yield from _served(inventory, host, HOST_FILE, HOST_KEY_FILE, needs, authorities)
+            yield from _served(inventory, host, HOST_FILE, HOST_KEY_FILE, needs, authorities)
         else:
             for name in (HOST_FILE, HOST_KEY_FILE):
                 if text_of(host, name):
@@ -84,6 +83,7 @@ def names_needed(inventory: Inventory, host: Host) -> list[tls.Need]:
     def add(name: str, who: str, haproxy: bool = False) -> None:
         found.setdefault((name, haproxy), tls.Need(name, who, haproxy))
 
+    add(host.name, "the log shippers and log stores of the other hosts", haproxy=True)
     if "postgres" in host.groups:
         other_name = "airflow_database_host" in host.names and inventory.sound(host, "airflow_database_host")
         add(text_of(host, "airflow_database_host") if other_name else host.address, "the clients of PostgreSQL")
@@ -171,7 +171,7 @@ def _served(
     certificate, key = contents
     if certificate is None or key is None:
         return
-    for flaw in tls.server_flaws(certificate, key, inventory.now, needs, authorities):
+    for flaw in tls.server_flaws(certificate, key, inventory.now, needs, authorities, client=variable == HOST_FILE):
         name = key_variable if flaw.of_key else variable
         yield Finding(
             f"host {host.name}", name, f"{show(text_of(host, name))}, {flaw.value}", flaw.expected, flaw.remedy
@@ -293,7 +293,7 @@ def certificate_warnings(inventory: Inventory) -> list[str]:
     for host in inventory.cluster:
         days = host.number("certificates_renew_days")
         brought = []
-        if names_needed(inventory, host) and text_of(host, CA_FILE):
+        if text_of(host, CA_FILE):
             brought.append(HOST_FILE)
         if "haproxy" in host.groups and text_of(host, PUBLIC_FILE):
             brought.append(PUBLIC_FILE)

@@ -44,6 +44,24 @@ def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
             yield Finding(f"host {host.name}", variable, value, expected, remedy)
 
 
+def check_task_logs(inventory: Inventory) -> Iterator[Finding]:
+    """No setting takes the logs of tasks past the log store."""
+    for host in inventory.cluster:
+        if text_of(host, "airflow_task_logs") != "store" or not inventory.sound(host, "airflow_config"):
+            continue
+        logging = host.get("airflow_config", {}).get("logging")
+        for name, expected in config_rules.STORE_OPTIONS.items():
+            option = name.partition(".")[2]
+            if isinstance(logging, Mapping) and option in logging:
+                yield Finding(
+                    f"host {host.name}",
+                    f"airflow_config.{name}",
+                    show(logging[option]),
+                    f"{expected}, while airflow_task_logs is store",
+                    "remove it, or set airflow_task_logs: local (docs/logs.md)",
+                )
+
+
 def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
     """Each package that a setting needs is in the runtime. Without it Airflow only logs an error."""
     seen: dict[str, list[config_packages.Missing]] = {}

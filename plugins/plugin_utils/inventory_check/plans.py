@@ -27,7 +27,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 
 def endpoint_of(host: Host, endpoint: topology.Endpoint, inventory: Inventory) -> tuple[str, int] | None:
     """Return address and port of a service as a host will connect to it, or None if its URL does not say."""
-    if endpoint.url in host.names:
+    if endpoint.url and endpoint.url in host.names:
         try:
             parts = urlsplit(str(host.get(endpoint.url)).removeprefix("db+"))
             port = parts.port or topology.DEFAULT_PORTS.get(parts.scheme.split("+")[0])
@@ -95,10 +95,6 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
     by_address = {host.address: host.name for host in inventory.cluster}
     in_play = set(play_hosts)
     peers: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for group in ("airflow_worker", "airflow_triggerer"):
-        for host in inventory.members(group):
-            if host.name in in_play:
-                peers["airflow_api_server"].append({"address": host.address, "host": host.name})
     for host in inventory.members("airflow_api_server"):
         peers["haproxy"].append({"address": host.address, "host": host.name})
     authorities = authority_keys(inventory)
@@ -116,12 +112,12 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             if target is None or by_address.get(target[0]) == host.name:
                 continue
             server = by_address.get(target[0], "")
-            entry = {"address": target[0], "port": target[1], "variable": endpoint.url, "host": server}
+            entry = {"address": target[0], "port": target[1], "variable": endpoint.url or endpoint.port, "host": server}
             filtered = bool(server) and is_true(inventory.hosts[server].get("firewall_enabled", True))
             endpoints.setdefault(target, entry | {"filtered": filtered})
         names = {
             peer["address"]: peer
-            for group in ("airflow_api_server", "haproxy")
+            for group in ("haproxy",)
             if group in host.groups
             for peer in peers[group]
             if peer["host"] != host.name

@@ -41,7 +41,7 @@ class ClusterAuthManager(FabAuthManager):
             return app
         if self.flask_app.secret_key == conf.get("api", "secret_key"):
             raise SharedSessionKey(
-                "SECRET_KEY of Flask is [api] secret_key, which workers and triggerers hold: whoever has it is Admin. "
+                "SECRET_KEY of Flask is [api] secret_key, which is for other things too: whoever has it is Admin. "
                 "Expected: [fab] config_file names the file that the deployment writes. Remove fab.config_file from "
                 "airflow_config, and set airflow_webserver_config to the file with the settings of the site."
             )

@@ -141,7 +141,7 @@ else:
     worker_process_init.connect(prepare_tasks)
 # The deployment computes this setting only if the failover tuning is on.
 if conf.has_option("failover", "terminate_after"):
-    # Not only when the worker begins: Airflow forks its log server between this import and that.
+    # Not only when the worker begins: Airflow forks other processes between this import and that.
     if sys.argv[1:3] == ["celery", "worker"]:
         memory.show(False)
     worker_init.connect(install_fence)

@@ -306,7 +306,7 @@ def running_tasks(worker: int) -> Iterator[int]:
     """
     for supervisor in psutil.Process(worker).children():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            # The log server has children, too; only a task leads a process group.
+            # Other processes of the worker may have children, too; only a task leads a process group.
             yield from (task.pid for task in supervisor.children() if os.getpgid(task.pid) == task.pid)
 
 

@@ -9,9 +9,8 @@ import socket
 def address() -> str:
     """Return the address at which the other machines reach this one.
 
-    Airflow stores it with each task instance, and the API server fetches the
-    task's log from it. The system's own host name is not good enough: on many
-    sites no other machine can resolve it.
+    Airflow stores it with each task instance, and shows it. The system's own
+    host name is not good enough: on many sites no other machine can resolve it.
 
     Source: ``AIRFLOW_CLUSTER_ADDRESS``, which the unit files set to the
     inventory's ``airflow_address``. Default: the system's host name.
