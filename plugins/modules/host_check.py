@@ -195,9 +195,9 @@ EXAMPLES = r"""
     min_memory_mb: 1800
     min_disk_mb: 2000
     ports:
-      - port: 8793
-        variable: airflow_worker_log_port
-        units: [airflow-worker.service]
+      - port: 20514
+        variable: log_store_port
+        units: [airflow-log-store.service]
     endpoints:
       - address: control1
         port: 6379

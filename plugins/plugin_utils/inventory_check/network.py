@@ -41,8 +41,7 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
                 f"host {host.name}",
                 "airflow_address",
                 show(host.address),
-                "an IPv4 address, or a name that has one: the services listen with IPv4, and Airflow fetches task logs "
-                "from URLs in which it does not put an address into brackets",
+                "an IPv4 address, or a name that has one: the services listen with IPv4",
                 f"set airflow_address of {host.name} to its IPv4 address in the network of the cluster; ansible_host "
                 "may be an IPv6 address",
             )
