@@ -80,15 +80,6 @@ def test_the_port_table_lets_in_whoever_connects() -> None:
         assert clients[endpoint.group, endpoint.port] == endpoint.clients
 
 
-def test_the_defaults_of_the_port_table_are_those_of_the_roles() -> None:
-    defaults: dict[str, Any] = {}
-    for path in PROJECT.glob("roles/*/defaults/main.yml"):
-        defaults |= yaml.safe_load(path.read_text()) or {}
-    found = [re.search(r"(\w+) \| default\((\d+)\)", str(row["port"])) for row in TABLE]
-    assert any(found)
-    assert [(match[1], int(match[2])) for match in found if match and defaults[match[1]] != int(match[2])] == []
-
-
 def test_workers_do_not_reach_the_metadata_database() -> None:
     [row] = [row for row in TABLE if "postgres_port" in str(row["port"])]
     assert "airflow_worker" not in row["clients"]
