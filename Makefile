@@ -35,7 +35,7 @@ drill: setup ## Cut one of the demo's workers off the network, and report what b
 	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
 	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
 	done
-	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e cluster_confirm=yes
 
 destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent

@@ -19,6 +19,7 @@ PREFIXES = (
     "airflow_",
     "backup_",
     "certificates_",
+    "failover_drill_",
     "firewall_",
     "flower_",
     "haproxy_",
@@ -36,7 +37,7 @@ MISSPELT = 0.85
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "airflow_workers_removed": "take the hosts out of group airflow_worker instead",
     "backup_restore": f"run {playbook('restore')} instead",
-    "backup_restore_to": f"run {playbook('restore')} -e restore_to=... instead",
+    "backup_restore_to": f"run {playbook('restore')} -e cluster_restore_to=... instead",
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_execution_api_servers": "set airflow_execution_api_instances and airflow_execution_api_first_port instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",

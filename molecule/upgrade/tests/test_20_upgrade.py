@@ -203,7 +203,7 @@ def test_back_with_the_database(upgraded: Load, machines: Machines, cluster: Clu
     playbooks.run(ROLLBACK).must_fail("WHAT AIRFLOW HAS RECORDED SINCE IS LOST")
     assert client.call("GET", "/variables/after_the_upgrade")["value"] == "1"
 
-    playbooks.run(ROLLBACK, "-e", "database=restore", "-e", "confirm=yes").must_succeed()
+    playbooks.run(ROLLBACK, "-e", "cluster_database=restore", "-e", "cluster_confirm=yes").must_succeed()
     client = cluster.client()
     assert client.call("GET", "/variables/before_the_upgrade")["value"] == "1"
     with pytest.raises(ApiError) as missing:
