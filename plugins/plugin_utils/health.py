@@ -198,7 +198,9 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
     elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
         found.append(f"the last backup is {span(now - backup['time'])} old")
     if status["quarantined"]:
-        found.append("the worker is quarantined: its canary has not passed after an upgrade")
+        found.append(
+            "the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which prints the cause"
+        )
     return found + [f"drift: {difference}" for difference in drift_of(host)]
 
 

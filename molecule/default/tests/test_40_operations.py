@@ -135,7 +135,8 @@ def test_a_diff_shows_no_value_of_a_free_form_variable(play: Play) -> None:
     assert marker not in recap.output
 
 
-# What a machine cannot be, and the word that the finding of it must have
+# What a machine cannot be, and the word that the finding of it must have. All of them share
+# a run, so the inventory check must accept each value.
 UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "memory": ({"preflight_min_worker_memory_mb": 99_999_999}, "preflight_min_worker_memory_mb"),
     "memory that is not there": ({"airflow_host_memory_mb": 99_999_999}, "airflow_host_memory_mb"),
