@@ -200,7 +200,8 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
         ({"backup": {"ok": True, "kind": "diff", "time": NOW - 3 * DAY}}, "worker2: the last backup is 3 d old"),
         (
             {"quarantined": True},
-            "worker2: the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which prints the cause",
+            "worker2: the worker is quarantined: its canary has not passed after "
+            "an upgrade. Run the upgrade again, which prints the cause",
         ),
         (
             {"release": "3.2.1-ba9876543210"},
