@@ -199,8 +199,8 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
         found.append(f"the last backup is {span(now - backup['time'])} old")
     if status["quarantined"]:
         found.append(
-            "the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which prints "
-            "the cause"
+            "the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which "
+            "prints the cause"
         )
     return found + [f"drift: {difference}" for difference in drift_of(host)]
 
