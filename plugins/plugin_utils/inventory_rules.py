@@ -52,7 +52,6 @@ SET_BY_THE_ROLES = frozenset(
     {
         "airflow_drift",
         "airflow_not_deployed",
-        "airflow_packages_installed",
         "airflow_pinned_release",
         "airflow_process_result",
         "airflow_runtime_lock",
@@ -62,6 +61,7 @@ SET_BY_THE_ROLES = frozenset(
         "backup_dags_copied",
         "backup_repository_copy_dir",
         "backup_restore_source",
+        "debian_packages_installed",
         "preflight_inventory",
         "upgrade_pool_slots",
         "upgrade_workers_first",

@@ -197,9 +197,9 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
     found = {
         str(path.relative_to(ROOT)): task for path, task in ALL_TASKS if module_of(task, ("apt", "package", "apt_key"))
     }
-    assert set(found) - apart == {"roles/airflow/tasks/packages.yml"}
+    assert set(found) - apart == {"roles/debian_packages/tasks/main.yml"}
     assert all(module_of(task, ("apt",))["lock_timeout"] == 600 for task in found.values())  # type: ignore[index]
-    assert "when" in found["roles/airflow/tasks/packages.yml"]
+    assert "when" in found["roles/debian_packages/tasks/main.yml"]
 
 
 PLAYS = [
