@@ -14,6 +14,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.process_environment import keep_for_tasks
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.sandbox import sandboxed
 
 HostVars = Mapping[str, Mapping[str, Any]]
 
@@ -198,6 +199,7 @@ class FilterModule:
             "networks": of_hosts.networks,
             "open_files": open_files,
             "origins": origins,
+            "sandboxed": sandboxed,
             "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
