@@ -63,6 +63,7 @@ SET_BY_THE_ROLES = frozenset(
         "backup_restore_source",
         "debian_packages_installed",
         "preflight_inventory",
+        "systemd_unit_drop_ins",
         "upgrade_pool_slots",
         "upgrade_workers_first",
     }

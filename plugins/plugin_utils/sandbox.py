@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # None leaves a setting out. Left out for all: RemoveIPC, as units may share a user, and the end of one would remove the
-# IPC objects of the others; PrivateUsers, which many a container refuses; PrivateNetwork and IPAddressDeny, as the units
-# are network services.
+# IPC objects of the others; PrivateUsers, which many a container refuses; PrivateNetwork and IPAddressDeny, as the
+# units are network services.
 SETTINGS: Mapping[str, Any] = {
     "NoNewPrivileges": True,
     "CapabilityBoundingSet": "",
