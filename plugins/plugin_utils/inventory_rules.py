@@ -206,6 +206,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"https?://[^\s/@?#]+(?:/[^\s/@?#]+)*/execution/?",
         "an http(s) URL that ends with /execution/, without query, fragment and user",
     ),
+    "airflow_front_door_sources": _SOURCES,
     # Tasks of another executor have no lease, and its processes do not trust the authority of the Execution API.
     "airflow_executor": Matches(
         "CeleryExecutor",
@@ -282,7 +283,6 @@ RULES: Mapping[str, Between | Matches] = {
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
     "certificates_renew_days": Between(0, 36_500, "(days)"),
     "airflow_flower_bind": _BIND,
-    "firewall_front_door_sources": _SOURCES,
     "firewall_rollback_seconds": Between(10, 600, "(seconds)"),
     "firewall_ssh_ports": Matches(r"[1-9][0-9]{0,4}", "TCP ports", empty=True),
     "firewall_ssh_sources": _SOURCES,
