@@ -15,6 +15,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_con
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.process_environment import keep_for_tasks
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.role_defaults import role_defaults
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.sandbox import sandboxed
 
 HostVars = Mapping[str, Mapping[str, Any]]
 
@@ -201,6 +202,7 @@ class FilterModule:
             "networks": of_hosts.networks,
             "open_files": open_files,
             "origins": origins,
+            "sandboxed": sandboxed,
             "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,

@@ -13,7 +13,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import fire
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 PROJECT = Path(__file__).resolve().parents[2]
-TABLE = yaml.safe_load((PROJECT / "roles/firewall/vars/main.yml").read_text())["__firewall_services"]
+TABLE = yaml.safe_load((PROJECT / "roles/airflow/vars/main.yml").read_text())["airflow_firewall_services"]
 
 GROUPS = {
     "redis": ["c1"],

@@ -20,7 +20,7 @@ from sample_inventory import SECRETS, inventory, only
 ROOT = make("Root", ca=True)
 SERVER_NAMES = ["control1", "192.0.2.0", "127.0.0.1"]
 SERVER = make("control1", ROOT, SERVER_NAMES)
-PASSPHRASE = SECRETS["airflow_ca_passphrase"]
+PASSPHRASE = SECRETS["certificates_ca_passphrase"]
 
 
 @dataclass
@@ -260,11 +260,18 @@ AUTHORITIES: list[tuple[str, bytes, bytes | None, str, str, str]] = [
         "another passphrase",
         ROOT.pem,
         ROOT.encrypted_key("hunter22"),
-        "airflow_ca_passphrase",
+        "certificates_ca_passphrase",
         "a key that the passphrase does not open",
         "set the passphrase that it had",
     ),
-    ("no passphrase", ROOT.pem, ROOT.key_pem, "airflow_ca_passphrase", "a key without a passphrase", "openssl pkey"),
+    (
+        "no passphrase",
+        ROOT.pem,
+        ROOT.key_pem,
+        "certificates_ca_passphrase",
+        "a key without a passphrase",
+        "openssl pkey",
+    ),
     (
         "key of another one",
         ROOT.pem,
@@ -293,18 +300,18 @@ def test_an_authority_that_a_run_cannot_use(
 
 def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
     assert authority(tmp_path, ROOT.pem, ROOT.encrypted_key("hunter22")) != []
-    unknown: dict[str, Any] = {"airflow_ca_passphrase": ...}
+    unknown: dict[str, Any] = {"certificates_ca_passphrase": ...}
     # The first host of this cluster is a worker.
     cluster = inventory(
         {"a-worker": unknown, "worker1": unknown, "worker2": unknown},
         {"airflow_worker": ["a-worker", "worker1"], "airflow": ["a-worker", "control1", "worker1"]},
         {"certificates_dir": str(tmp_path)},
     )
-    assert only(check(cluster)).variable == "airflow_ca_passphrase"
+    assert only(check(cluster)).variable == "certificates_ca_passphrase"
 
 
 def test_a_passphrase_that_is_being_rotated_may_be_the_old_one(tmp_path: Path) -> None:
-    rotating = {"airflow_secrets_previous": {"airflow_ca_passphrase": "the old one"}}
+    rotating = {"airflow_secrets_previous": {"certificates_ca_passphrase": "the old one"}}
     for passphrase, findings in (("the old one", 0), (PASSPHRASE, 0), ("another one", 1)):
         (tmp_path / "ca.pem").write_bytes(ROOT.pem)
         (tmp_path / "ca.key").write_bytes(ROOT.encrypted_key(passphrase))

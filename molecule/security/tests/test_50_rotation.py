@@ -226,8 +226,8 @@ def test_the_authority_opens_with_the_new_passphrase_only(rotated: Rotated) -> N
             == 0
         )
 
-    assert opens(cluster.password("airflow_ca_passphrase"))
-    assert not opens(before["airflow_ca_passphrase"])
+    assert opens(cluster.password("certificates_ca_passphrase"))
+    assert not opens(before["certificates_ca_passphrase"])
 
 
 def test_a_part_of_the_cluster_is_refused(cluster: Cluster) -> None:
