@@ -43,7 +43,7 @@ def release_check():
     @task
     def read_twice():
         folder = Path(__file__).parent
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 1200
         while not Path("/run/release-check-go").exists():
             if time.monotonic() > deadline:
                 raise TimeoutError("nobody said go")
