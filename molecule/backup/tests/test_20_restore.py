@@ -75,7 +75,7 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     playbooks.run("playbooks/restore.yml", "-e", f"cluster_restore_to={moment}").must_fail("Nothing was touched")
     assert variable(cluster, "after") == SHOWN
     # The controller dies when the old database is gone; the same command completes the restore.
-    restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
+    restore = ("playbooks/restore.yml", "-e", json.dumps({"cluster_restore_to": moment, "cluster_confirm": True}))
     playbooks.kill_at(r"Restore \| Replace the database", *restore)
     playbooks.run(*restore).must_succeed()
     return runs
@@ -98,7 +98,7 @@ def test_what_ran_then_comes_to_its_end_and_never_twice_at_once(cluster: Cluster
 def test_a_moment_that_no_backup_has_is_refused(
     cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str], moment: str
 ) -> None:
-    variables = json.dumps({"restore_to": moment, "confirm": True})
+    variables = json.dumps({"cluster_restore_to": moment, "cluster_confirm": True})
     said = playbooks.run("playbooks/restore.yml", "-e", variables).must_fail("The restore is refused").text
     assert "Nothing was touched" in said
     healthy(cluster)
