@@ -35,7 +35,7 @@ drill: setup ## Cut one of the demo's workers off the network, and report what b
 	    $$([ $$(id -u) = 0 ] || echo sudo) podman container exists acc-demo-$$machine || \
 	        { echo "make drill: the demo's $$machine is not there; make demo first" >&2; exit 1; }; \
 	done
-	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e confirm=yes
+	$(BIN)/ansible-playbook $(LOCAL) playbooks/failover_drill.yml -e cluster_confirm=yes
 
 destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent
@@ -57,17 +57,18 @@ test: setup ## Run every check and the scenarios, without the long operations; o
 	$(MAKE) --jobs=2 test-debian13 test-debian12
 
 test-debian13: setup
-	PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security 2>&1 | $(PREFIXED)
+	(scripts/molecule 13 roles && PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security) 2>&1 | $(PREFIXED)
 
 test-debian12: setup
 	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)
 
-# An upgrade begins with an older Airflow, so it has machines of its own; so have external services and the removal of a cluster.
+# An upgrade begins with an older Airflow, so it has machines of its own; so have single roles, external services and the removal of a
+# cluster.
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (hours)
 	scripts/molecule 13 collection $(SCENARIOS)
-	for one in upgrade external uninstall; do scripts/molecule 13 $$one || exit 1; done
+	for one in roles upgrade external uninstall; do scripts/molecule 13 $$one || exit 1; done
 	scripts/molecule 12 collection $(SCENARIOS)
-	for one in upgrade external uninstall; do scripts/molecule 12 $$one || exit 1; done
+	for one in roles upgrade external uninstall; do scripts/molecule 12 $$one || exit 1; done
 	$(BIN)/python scripts/test_summary.py artifacts/*.xml --page docs/test-all.md
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)

@@ -50,8 +50,6 @@ USES = {
 }
 # Lines that a file may have, by the first pattern that matches. Empty lines and comments of playbooks do not count.
 LONGEST = (
-    # One program on the hosts, in one file
-    (r"roles/backup/files/airflow_backup\.py", 500),
     (r"(molecule/[^/]+/)?tests/.*\.py", 500),
     (r"(plugins|roles|scripts)/.*\.py", 400),
     (r"roles/[^/]+/(tasks|defaults|vars|handlers)/[^/]+\.yml", 400),

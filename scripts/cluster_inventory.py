@@ -19,7 +19,6 @@ SECRETS = (
     "airflow_admin_password",
     "airflow_api_secret_key",
     "airflow_broker_password",
-    "airflow_ca_passphrase",
     "airflow_database_password",
     "airflow_fernet_key",
     "airflow_jwt_secret",
@@ -27,6 +26,7 @@ SECRETS = (
     "airflow_results_password",
     "airflow_session_secret",
     "backup_passphrase",
+    "certificates_ca_passphrase",
     "flower_broker_password",
     "flower_password",
 )

@@ -112,7 +112,24 @@ README = """{mark}
 {description}
 
 {where}
-{variables}{task_files}{parameters}"""
+{variables}{alone}{task_files}{parameters}"""
+ALONE = """
+## Requirements
+
+A login that may become root, and the facts that Ansible gathers by default. No other role, group or variable of the
+collection.
+
+## The variables that matter
+
+{table}
+
+## Example
+
+The whole playbook, which scenario `roles` of the tests plays:
+
+```yaml
+{playbook}```
+"""
 
 
 def example(role: str) -> str:
@@ -123,6 +140,15 @@ def example(role: str) -> str:
         return "`site.yml` shows"
     *first, last = [f"`playbooks/{path.name}`" for path in found]
     return f"{', '.join(first)} and {last} show" if first else f"{last} shows"
+
+
+def alone(role: str, options: dict[str, Any]) -> str:
+    """Return what a playbook of a role that works alone needs, and that playbook; "" for a role that does not."""
+    path = ROOT / "molecule/roles" / f"{role}.yml"
+    if not path.exists():
+        return ""
+    plain = {name: {**option, "options": None} for name, option in list(options.items())[:5]}
+    return ALONE.format(table="\n".join(rows(plain)), playbook=path.read_text())
 
 
 def readme(role: str, specs: dict[str, Any]) -> str:
@@ -144,6 +170,7 @@ def readme(role: str, specs: dict[str, Any]) -> str:
         description="\n\n".join(textwrap.fill(markdown(text), 120) for text in paragraphs(main)),
         where=textwrap.fill(WHERE.format(example=example(role)), 120),
         variables=f"Variables: [docs/variables.md](../../docs/variables.md#{role}).\n" if main.get("options") else "",
+        alone=alone(role, main.get("options") or {}),
         task_files=f"\n| other task file | what it does |\n|---|---|\n{task_files}" if others else "",
         parameters=f"\nParameters of these task files:\n\n{parameters}\n" if options else "",
     )

@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
         spec = {"programs": {"type": "list", "elements": "str", "choices": PROGRAMS, "default": []}}
         _validated, arguments = self.validate_argument_spec(argument_spec=spec)
         inventory = self._inventory_of(variables)
-        findings = [*stray_words(variables), *check(inventory), *check_programs(inventory, arguments["programs"])]
+        findings = [*check(inventory), *check_programs(inventory, arguments["programs"])]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)
         if findings:
             constants = self._constants()
@@ -120,16 +120,3 @@ def explain_constant(finding: Finding, constants: Mapping[str, str]) -> Finding:
     if role is None:
         return finding
     return replace(finding, expected=f"not set by an inventory: role {role} decides it", remedy="remove it")
-
-
-def stray_words(variables: Mapping[str, Any]) -> list[Finding]:
-    """Find extra arguments of ``-e`` that are not assigned to a variable: ``-e why='a new disk'`` sets ``why=a``."""
-    words = len(str(variables.get("_raw_params") or "").split())
-    if not words:
-        return []
-    # The number only, because the arguments may be the end of a secret.
-    noun = "argument is" if words == 1 else "arguments are"
-    value = f"{words} {noun} not assigned to a variable"
-    expected = "NAME=VALUE, with quotes around a value with spaces that the shell passes on to Ansible"
-    remedy = """run with -e "NAME='a value'", or as JSON -e '{"NAME": "a value"}'; separate names by commas only"""
-    return [Finding("command line", "-e", value, expected, remedy)]

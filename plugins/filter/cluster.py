@@ -14,14 +14,14 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import for_process
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.process_environment import keep_for_tasks
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.role_defaults import role_defaults
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.sandbox import sandboxed
 
 HostVars = Mapping[str, Mapping[str, Any]]
 
 # systemd's defaults of DefaultLimitNOFILE. The soft one is enough for everything that does not grow with the load.
 BASE_FILES = 1024
 HARD_FILES = 524_288
-# Default of airflow_worker_batch, where a play needs it before the role does.
-WORKER_BATCH = "50%"
 
 
 def addresses(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
@@ -63,24 +63,28 @@ def api_servers(
     ]
 
 
-def worker_slots(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int) -> int:
+def worker_slots(hosts: Iterable[str], hostvars: HostVars) -> int:
     """Return how many tasks the given workers can run at the same time."""
-    return sum(_slots_of(hostvars[host], default) for host in hosts)
+    return sum(_slots_of(hostvars[host]) for host in hosts)
 
 
-def _slots_of(variables: Mapping[str, Any], default: int) -> int:
-    concurrency = variables.get("airflow_worker_concurrency", default)
-    return memory.worker_slots(concurrency, variables.get("airflow_worker_autoscale"))
+def _of_worker(variables: Mapping[str, Any], name: str) -> Any:
+    """Return a variable of a worker, or the default of the role: hostvars have no defaults."""
+    return variables.get(name, role_defaults("airflow_worker")[name])
 
 
-def slots_without_batch(
-    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], default: int, batch: int | str
-) -> int:
+def _slots_of(variables: Mapping[str, Any]) -> int:
+    return memory.worker_slots(
+        _of_worker(variables, "airflow_worker_concurrency"), _of_worker(variables, "airflow_worker_autoscale")
+    )
+
+
+def slots_without_batch(hosts: Iterable[str], hostvars: HostVars, batch: int | str) -> int:
     """Return how many tasks the workers can run while any one batch of them is unavailable; at least 1.
 
     :param batch: size of a batch as ``serial`` takes it: a number, or a share such as ``50%``.
     """
-    slots = sorted((_slots_of(hostvars[host], default) for host in hosts), reverse=True)
+    slots = sorted((_slots_of(hostvars[host]) for host in hosts), reverse=True)
     text = str(batch)
     size = int(len(slots) * float(text[:-1]) / 100) if text.endswith("%") else int(text)
     return max(1, sum(slots[max(1, size) :]))
@@ -97,7 +101,7 @@ def worker_batches(
     """
     names = list(everybody)
     queues = {name: _queues_of(hostvars[name]) for name in names}
-    text = str(batch or (hostvars[names[0]].get("airflow_worker_batch") if names else "") or WORKER_BATCH)
+    text = str(batch or _of_worker(hostvars[names[0]] if names else {}, "airflow_worker_batch"))
 
     def most(number: int, spare: int) -> int:
         size = int(number * float(text[:-1]) / 100) if text.endswith("%") else min(int(text), number - spare)
@@ -119,7 +123,7 @@ def worker_batches(
 
 
 def _queues_of(variables: Mapping[str, Any]) -> set[str]:
-    return {str(queue) for queue in variables.get("airflow_worker_queues") or ["default"]}
+    return {str(queue) for queue in _of_worker(variables, "airflow_worker_queues")}
 
 
 def environment_file(variables: Mapping[str, Any]) -> str:
@@ -198,6 +202,7 @@ class FilterModule:
             "networks": of_hosts.networks,
             "open_files": open_files,
             "origins": origins,
+            "sandboxed": sandboxed,
             "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,

@@ -20,12 +20,12 @@ def chosen_workers(text: Any, groups: Groups) -> dict[str, Any]:
     problem = ""
     if not names:
         problem = (
-            f"no worker is named. Expected: -e worker=NAME, with one of {', '.join(workers)}, several of them with "
-            "commas between them, or a group of workers."
+            f"no worker is named. Expected: -e cluster_worker=NAME, with one of {', '.join(workers)}, several of them "
+            "with commas between them, or a group of workers."
         )
     elif unknown:
         problem = (
-            f"worker={text}: {', '.join(unknown)} is neither a worker nor a group of workers. "
+            f"cluster_worker={text}: {', '.join(unknown)} is neither a worker nor a group of workers. "
             f"Group {WORKERS} has {', '.join(workers)}."
         )
     hosts = [worker for worker in workers if any(worker in found for found in members.values())]

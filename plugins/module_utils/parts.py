@@ -69,7 +69,12 @@ PARTS = (
     Part(
         ("postgres",),
         ("airflow-backup@*.service", "airflow-backup-*.timer"),
-        ("/etc/pgbackrest.conf", "/etc/airflow/backup.json", "/usr/local/sbin/airflow-backup"),
+        (
+            "/etc/pgbackrest.conf",
+            "/etc/airflow/backup.json",
+            "/usr/local/lib/airflow-backup",
+            "/usr/local/sbin/airflow-backup",
+        ),
     ),
     Part(
         ("redis",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# What the sandbox of the units (roles/airflow/vars/main.yml) hides, and the setting that does so.
+# What the sandbox of the units (plugins/plugin_utils/sandbox.py) hides, and the setting that does so.
 HIDDEN_PATHS: Mapping[str, str] = {
     "/home": "ProtectHome",
     "/root": "ProtectHome",

@@ -161,11 +161,15 @@ def _unit_reasons(host: Host, now: float) -> list[str]:
         if not _is_healthy(unit):
             why = f" ({unit['result']})" if unit["result"] not in ("", "success") else ""
             found.append(f"unit {name} is {unit['state']}{why} since {moment(unit['since'])}")
-    for group, pattern in ((group, pattern) for part in PARTS for group in part.groups for pattern in part.runs):
-        matching = [unit for unit in units if fnmatch.fnmatchcase(unit["name"], pattern)]
-        # What is enabled has been told above.
-        if group in host.groups and not any(u["enabled"] or u["state"] not in ("inactive",) for u in matching):
-            found.append(f"no unit {pattern.removesuffix('.service')} runs, and the host is in group {group}")
+    for part in PARTS:
+        groups = [group for group in part.groups if group in host.groups]
+        for pattern in part.runs if groups else ():
+            matching = [unit for unit in units if fnmatch.fnmatchcase(unit["name"], pattern)]
+            # What is enabled has been told above.
+            if not any(unit["enabled"] or unit["state"] not in ("inactive",) for unit in matching):
+                found.append(
+                    f"no unit {pattern.removesuffix('.service')} runs, and the host is in group {' and '.join(groups)}"
+                )
     return found
 
 
@@ -198,7 +202,10 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
     elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
         found.append(f"the last backup is {span(now - backup['time'])} old")
     if status["quarantined"]:
-        found.append("the worker is quarantined: its canary has not passed after an upgrade")
+        found.append(
+            "the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which "
+            "prints the cause"
+        )
     return found + [f"drift: {difference}" for difference in drift_of(host)]
 
 

@@ -19,6 +19,7 @@ PREFIXES = (
     "airflow_",
     "backup_",
     "certificates_",
+    "failover_drill_",
     "firewall_",
     "flower_",
     "haproxy_",
@@ -34,11 +35,24 @@ PREFIXES = (
 SHARED_PREFIXES = ("backup_", "certificates_", "firewall_", "haproxy_", "postgres_", "redis_")
 # How alike two names are at least, of which one is taken for a misspelling of the other.
 MISSPELT = 0.85
+_OWN_CERTIFICATES = (
+    "the certificates of a cluster are in /etc/airflow/tls: set certificates_host_file for one of your own instead"
+)
 # Parameters that site.yml itself passes to a role: set in an inventory they would silently do nothing.
 PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "airflow_workers_removed": "take the hosts out of group airflow_worker instead",
     "backup_restore": f"run {playbook('restore')} instead",
-    "backup_restore_to": f"run {playbook('restore')} -e restore_to=... instead",
+    "backup_restore_to": f"run {playbook('restore')} -e cluster_restore_to=... instead",
+    "certificates_ca_name": "set certificates_ca_file for an authority of your own instead",
+    "certificates_install_dir": _OWN_CERTIFICATES,
+    "certificates_previous_ca_passphrase": f"run {playbook('rotate_secrets')} instead",
+    "certificates_trusted_files": "set airflow_database_ca_file and airflow_broker_ca_file instead",
+    "firewall_groups": "change the groups of the inventory instead",
+    "firewall_services": "set firewall_extra_rules for what else to let in instead",
+    "haproxy_check": "set haproxy_server_timeout for slow answers instead",
+    "haproxy_login_callback_path": "set haproxy_login_attempts for more or fewer logins instead",
+    "haproxy_login_path": "set haproxy_login_attempts for more or fewer logins instead",
+    "haproxy_tls_dir": _OWN_CERTIFICATES,
     "haproxy_flower": "set flower_port and airflow_flower_bind instead",
     "haproxy_execution_api_servers": "set airflow_execution_api_instances and airflow_execution_api_first_port instead",
     "haproxy_servers": "set airflow_api_server_instances and airflow_api_server_first_port instead",
@@ -47,9 +61,16 @@ PASSED_BY_THE_CLUSTER: Mapping[str, str] = {
     "log_shipper_port": "set log_store_port instead",
     "log_shipper_stores": "take hosts into group airflow_api_server, or out of it, instead",
     "log_store_clients": "take hosts into the inventory, or out of it, instead",
+    "postgres_backups": "set backup_enabled instead",
+    "postgres_config_name": "set postgres_settings for further settings instead",
     "postgres_databases": "set airflow_database_password and airflow_results_password, or airflow_database_url and "
     "airflow_result_backend for databases of your own, instead",
+    "postgres_max_file_mb": "set postgres_results_max_mb instead",
+    "postgres_names": "set airflow_database_host or certificates_extra_names instead",
+    "postgres_tls_dir": _OWN_CERTIFICATES,
     "postgres_cluster": "there are always two; set postgres_port and postgres_results_port instead",
+    "redis_sysctl_file": "write a file of your own to /etc/sysctl.d instead",
+    "redis_tls_dir": _OWN_CERTIFICATES,
     "redis_users": "set airflow_broker_password and flower_broker_password instead",
 }
 # Facts that the roles and the callback drift set, and results that the roles register. An operation that validates the
@@ -58,7 +79,6 @@ SET_BY_THE_ROLES = frozenset(
     {
         "airflow_drift",
         "airflow_not_deployed",
-        "airflow_packages_installed",
         "airflow_pinned_release",
         "airflow_process_result",
         "airflow_runtime_lock",
@@ -68,7 +88,10 @@ SET_BY_THE_ROLES = frozenset(
         "backup_dags_copied",
         "backup_repository_copy_dir",
         "backup_restore_source",
+        "certificates_current_ca",
+        "debian_packages_installed",
         "preflight_inventory",
+        "systemd_unit_drop_ins",
         "upgrade_pool_slots",
         "upgrade_workers_first",
     }
@@ -220,6 +243,7 @@ RULES: Mapping[str, Between | Matches] = {
         r"https?://[^\s/@?#]+(?:/[^\s/@?#]+)*/execution/?",
         "an http(s) URL that ends with /execution/, without query, fragment and user",
     ),
+    "airflow_front_door_sources": _SOURCES,
     # Tasks of another executor have no lease, and its processes do not trust the authority of the Execution API.
     "airflow_executor": Matches(
         "CeleryExecutor",
@@ -289,7 +313,6 @@ RULES: Mapping[str, Between | Matches] = {
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
     "certificates_renew_days": Between(0, 36_500, "(days)"),
     "airflow_flower_bind": _BIND,
-    "firewall_front_door_sources": _SOURCES,
     "firewall_rollback_seconds": Between(10, 600, "(seconds)"),
     "firewall_ssh_ports": Matches(r"[1-9][0-9]{0,4}", "TCP ports", empty=True),
     "firewall_ssh_sources": _SOURCES,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.role_defaults import role_defaults
+
 # What MemTotal loses or gains with a kernel must not restart a database: it counts in steps of 1/32 to 1/16 of itself.
 STEPS = 16
 
@@ -154,19 +156,25 @@ def step_up(count: float) -> int:
         power *= 10
 
 
-# Defaults of the roles' variables that the arithmetic reads: a host's variables are those that somebody has set.
+# Variables of roles that the arithmetic reads, and what they are for a host that does not set them.
 DEFAULTS: Mapping[str, Any] = {
-    "airflow_api_server_instances": 1,
-    "airflow_api_server_workers": 1,
-    "airflow_config": {},
-    "airflow_execution_api_instances": 2,
+    **{
+        name: role_defaults(role)[name]
+        for role, name in (
+            ("airflow", "airflow_config"),
+            ("airflow_api_server", "airflow_api_server_instances"),
+            ("airflow_api_server", "airflow_api_server_workers"),
+            ("airflow_execution_api", "airflow_execution_api_instances"),
+            ("airflow_worker", "airflow_worker_autoscale"),
+            ("airflow_worker", "airflow_worker_concurrency"),
+            ("postgres", "postgres_settings"),
+        )
+    },
+    # The defaults of these are facts of the machine or the result of the arithmetic.
     "airflow_host_control_memory_mb": 0,
     "airflow_host_memory_mb": 0,
-    "airflow_worker_autoscale": [],
-    "airflow_worker_concurrency": 16,
     "airflow_worker_memory_max": "",
     "postgres_memory_mb": 0,
-    "postgres_settings": {},
     "redis_memory_mb": 0,
 }
 EXPLICIT: Mapping[str, str] = {

@@ -85,7 +85,7 @@ def begin(text: str, names: Iterable[str], foreign: Iterable[str] = ()) -> str:
             present = values.get(user, owner)
             fresh[user] = owner if present == owner + OTHER else owner + OTHER
     if not fresh:
-        raise RotationError("no secret was named. Expected: -e rotate=all, or names separated by commas")
+        raise RotationError("no secret was named. Expected: -e cluster_rotate=all, or names separated by commas")
     return _with_mapping(text, NEXT, fresh)
 
 

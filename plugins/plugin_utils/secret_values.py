@@ -42,7 +42,6 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "airflow_admin_password": password,
     "airflow_api_secret_key": signing_key,
     "airflow_broker_password": password,
-    "airflow_ca_passphrase": password,
     "airflow_database_password": password,
     "airflow_fernet_key": fernet_key,
     "airflow_jwt_secret": signing_key,
@@ -50,6 +49,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "airflow_results_password": password,
     "airflow_session_secret": signing_key,
     "backup_passphrase": password,
+    "certificates_ca_passphrase": password,
     "flower_broker_password": password,
     "flower_password": password,
 }
@@ -67,8 +67,6 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "airflow_admin_password": frozenset({"airflow_scheduler"}),
     "airflow_api_secret_key": frozenset({"airflow_api_server"}),
     "airflow_broker_password": frozenset({"redis", "airflow_scheduler", "airflow_worker"}),
-    # On the controller, which signs the certificate with which a host sends its logs.
-    "airflow_ca_passphrase": frozenset(topology.PROCESS_GROUPS),
     "airflow_database_password": _METADATA | {"postgres"},
     "airflow_fernet_key": _METADATA,
     "airflow_jwt_secret": frozenset({"airflow_scheduler", "airflow_api_server"}),
@@ -76,6 +74,8 @@ NEEDED_BY: Mapping[str, frozenset[str]] = {
     "airflow_results_password": frozenset({"postgres", "airflow_scheduler", "airflow_worker"}),
     "airflow_session_secret": frozenset({"airflow_api_server"}),
     "backup_passphrase": frozenset({"postgres"}),
+    # On the controller, which signs the certificate with which a host sends its logs.
+    "certificates_ca_passphrase": frozenset(topology.PROCESS_GROUPS),
     "flower_broker_password": frozenset({"redis", "flower"}),
     "flower_password": frozenset({"flower"}),
 }

@@ -151,7 +151,12 @@ def make_authority(tmp_path: Path) -> Callable[[str], None]:
             [
                 Path(sys.executable).parent / "ansible-playbook",
                 *("-i", "localhost,", book),
-                *("-e", f"certificates_dir={tmp_path}/inventory/.pki", "-e", f"airflow_ca_passphrase={passphrase}"),
+                *(
+                    "-e",
+                    f"certificates_dir={tmp_path}/inventory/.pki",
+                    "-e",
+                    f"certificates_ca_passphrase={passphrase}",
+                ),
             ],
             cwd=PROJECT,
             check=True,
@@ -166,7 +171,7 @@ def test_an_authority_near_its_end_is_refused_and_renewed_as_the_refusal_says(
 ) -> None:
     draft = sound()
     inventory, directory = draft.write(tmp_path / "inventory"), tmp_path / "inventory" / ".pki"
-    make_authority(draft.secrets["airflow_ca_passphrase"])
+    make_authority(draft.secrets["certificates_ca_passphrase"])
     assert play("validate_inventory.yml", inventory).status == 0
     made = (directory / "ca.pem").read_bytes()
 
@@ -177,16 +182,16 @@ def test_an_authority_near_its_end_is_refused_and_renewed_as_the_refusal_says(
     assert f"keep {directory}/ca.key, move ca.pem away" in found
 
     leaf = tmp_path / "leaf.pem"
-    leaf.write_bytes(signed_by(directory, draft.secrets["airflow_ca_passphrase"]).pem)
+    leaf.write_bytes(signed_by(directory, draft.secrets["certificates_ca_passphrase"]).pem)
     (directory / "ca.pem").unlink()
     assert play("validate_inventory.yml", inventory).status == 0
-    make_authority(draft.secrets["airflow_ca_passphrase"])
+    make_authority(draft.secrets["certificates_ca_passphrase"])
     assert (directory / "ca.pem").read_bytes() != made
     # What the authority signed before is believed by those who have its new certificate, and the other way round.
     verified = ["openssl", "verify", "-x509_strict", "-CAfile"]
     subprocess.run([*verified, directory / "ca.pem", leaf], check=True, capture_output=True)
     (tmp_path / "old.pem").write_bytes(made)
-    leaf.write_bytes(signed_by(directory, draft.secrets["airflow_ca_passphrase"]).pem)
+    leaf.write_bytes(signed_by(directory, draft.secrets["certificates_ca_passphrase"]).pem)
     subprocess.run([*verified, tmp_path / "old.pem", leaf], check=True, capture_output=True)
 
 
@@ -206,8 +211,8 @@ def test_another_passphrase_is_refused_and_not_told(
     make_authority("hunter22hunter22")
     run = play("validate_inventory.yml", inventory)
     (found,) = run.findings
-    assert "controller: airflow_ca_passphrase = (hidden)" in found
-    assert draft.secrets["airflow_ca_passphrase"] not in run.output
+    assert "controller: certificates_ca_passphrase = (hidden)" in found
+    assert draft.secrets["certificates_ca_passphrase"] not in run.output
 
 
 def test_an_authority_without_its_key_is_refused(
@@ -215,7 +220,7 @@ def test_an_authority_without_its_key_is_refused(
 ) -> None:
     draft = sound()
     inventory = draft.write(tmp_path / "inventory")
-    make_authority(draft.secrets["airflow_ca_passphrase"])
+    make_authority(draft.secrets["certificates_ca_passphrase"])
     (inventory / ".pki" / "ca.key").unlink()
     (found,) = play("validate_inventory.yml", inventory).findings
     assert "ca.pem without ca.key" in found

@@ -15,7 +15,7 @@ def test_the_authority_is_made_without_sudo(play: Play, tmp_path: Path) -> None:
     everywhere = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
     inventory.write_text(yaml.safe_dump({"all": {"hosts": {"control1": {}}, "vars": everywhere}}))
     role = {"name": "airflow_celery.cluster.certificates", "tasks_from": "authority"}
-    variables = {"certificates_dir": f"{tmp_path}/pki", "airflow_ca_passphrase": "x" * 20}
+    variables = {"certificates_dir": f"{tmp_path}/pki", "certificates_ca_passphrase": "x" * 20}
     book = tmp_path / "authority.yml"
     tasks = [{"name": "Make the authority", "ansible.builtin.include_role": role}]
     book.write_text(yaml.safe_dump([{"hosts": "control1", "gather_facts": False, "vars": variables, "tasks": tasks}]))

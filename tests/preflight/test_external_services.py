@@ -45,7 +45,7 @@ def test_empty_groups_with_urls_are_accepted(play: Play, external: Draft, tmp_pa
         ("backup.yml", (), "pg_dump with the login of airflow_database_url"),
         ("restore.yml", (), "its backups are those of the service"),
         ("upgrade.yml", (), "Expected: a backup or snapshot that you have just made"),
-        ("rotate_secrets.yml", ("-e", "rotate=airflow_broker_password"), "group redis is empty"),
+        ("rotate_secrets.yml", ("-e", "cluster_rotate=airflow_broker_password"), "group redis is empty"),
     ],
 )
 def test_what_needs_the_own_service_is_refused_with_the_alternative(
@@ -72,4 +72,4 @@ def test_a_restore_wants_an_external_broker_emptied(play: Play, external: Draft,
     refused = [
         str(item.get("msg")) for result in run.results for item in result.get("results", []) if item.get("failed")
     ]
-    assert any("-e broker=emptied" in text for text in refused)
+    assert any("-e cluster_broker=emptied" in text for text in refused)

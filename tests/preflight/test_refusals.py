@@ -97,7 +97,11 @@ def test_consent_lets_a_worker_share_a_host(play: Play, sound: Sound, tmp_path: 
 
 @pytest.mark.parametrize(
     ("given", "count"),
-    [("why=a new disk", "2 arguments are"), ("worker=worker1, worker2", "1 argument is"), ("confirm", "1 argument is")],
+    [
+        ("cluster_why=a new disk", "2 arguments are"),
+        ("cluster_worker=worker1, worker2", "1 argument is"),
+        ("confirm", "1 argument is"),
+    ],
 )
 def test_extra_arguments_without_a_variable_are_refused(
     play: Play, sound: Sound, tmp_path: Path, given: str, count: str
@@ -108,7 +112,7 @@ def test_extra_arguments_without_a_variable_are_refused(
     assert "disk" not in run.refusal
 
 
-@pytest.mark.parametrize("given", ["why='a new disk'", '{"why": "a new disk"}'])
+@pytest.mark.parametrize("given", ["reason='a new disk'", '{"reason": "a new disk"}'])
 def test_a_value_with_spaces_in_quotes_passes(play: Play, sound: Sound, tmp_path: Path, given: str) -> None:
     assert play("validate_inventory.yml", sound().write(tmp_path / "inventory"), "-e", given).status == 0
 

@@ -14,12 +14,15 @@ from .conftest import Draft, Play
     ("options", "pieces"),
     [
         ((), ("the cluster inventory from control1, worker1, worker2, worker3", "keep the data", "keep all packages")),
-        (("-e", "uninstall_data=yes"), ("REMOVE THE DATA", "THE BACKUPS", "-e uninstall_confirm=inventory")),
+        (("-e", "cluster_uninstall_data=yes"), ("REMOVE THE DATA", "THE BACKUPS", "-e cluster_confirm=inventory")),
         (("--limit", "worker1"), ("the cluster inventory from worker1:",)),
-        (("-e", "uninstall_confirm=yes"), ("uninstall_confirm=yes is not the name of this cluster",)),
-        (("-e", "uninstall_confirm=inventory", "-e", "uninstall_dta=yes"), ("uninstall_dta is no parameter",)),
+        (("-e", "cluster_confirm=yes"), ("cluster_confirm=yes is not the name of this cluster",)),
         (
-            ("-e", "uninstall_confirm=inventory", "-e", "uninstall_data=perhaps"),
+            ("-e", "cluster_confirm=inventory", "-e", "cluster_uninstall_dta=yes"),
+            ("use -e cluster_uninstall_data=...",),
+        ),
+        (
+            ("-e", "cluster_confirm=inventory", "-e", "cluster_uninstall_data=perhaps"),
             ("uninstall_data", "not a valid boolean"),
         ),
     ],

@@ -16,14 +16,18 @@ from .conftest import Draft, Play
         ("upgrade.yml", ("--limit", "worker1"), "Expected: a run without --limit."),
         (
             "upgrade.yml",
-            ("-e", "batch=some"),
-            "batch=some. Expected: how many workers to upgrade at a time, as 2 or 25%.",
+            ("-e", "cluster_batch=some"),
+            "cluster_batch=some. Expected: how many workers to upgrade at a time, as 2 or 25%.",
         ),
-        ("upgrade.yml", ("-e", "batch=0"), "batch=0."),
+        ("upgrade.yml", ("-e", "cluster_batch=0"), "cluster_batch=0."),
         ("upgrade.yml", ("-e", "airflow_version=3.4.0"), "3.3 or a later release before 3.4"),
         ("upgrade.yml", ("-e", "airflow_version=3.2.2"), "3.3 or a later release before 3.4"),
         ("rollback.yml", ("--limit", "worker1"), "Expected: a run without --limit."),
-        ("rollback.yml", ("-e", "database=drop"), "database=drop. Expected: -e database=restore"),
+        (
+            "rollback.yml",
+            ("-e", "cluster_database=drop"),
+            "cluster_database=drop. Expected: -e cluster_database=restore",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_refused(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import airflow_backup
+import backup_tools
 import pytest
 import yaml
 
@@ -41,10 +42,10 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def load(tmp_path: Path, settings: dict[str, Any]) -> airflow_backup.Settings:
+def load(tmp_path: Path, settings: dict[str, Any]) -> backup_tools.Settings:
     path = tmp_path / "backup.json"
     path.write_text(json.dumps(settings))
-    return airflow_backup.Settings.load(path)
+    return backup_tools.Settings.load(path)
 
 
 def test_the_role_writes_the_settings_that_are_read(settings: dict[str, Any]) -> None:
@@ -53,8 +54,8 @@ def test_the_role_writes_the_settings_that_are_read(settings: dict[str, Any]) ->
 
 
 def test_missing_settings_are_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(airflow_backup.Problem, match="deploy the cluster"):
-        airflow_backup.Settings.load(tmp_path / "backup.json")
+    with pytest.raises(backup_tools.Problem, match="deploy the cluster"):
+        backup_tools.Settings.load(tmp_path / "backup.json")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_time_is_utc_unless_it_says_otherwise(text: str, expected: datetime) -
 
 @pytest.mark.parametrize("text", ["", "yesterday", "02:00", "2026-11-23", "2026-11-23 25:00"])
 def test_what_is_no_time_is_told_what_one_is(text: str) -> None:
-    with pytest.raises(airflow_backup.Problem, match="Expected"):
+    with pytest.raises(backup_tools.Problem, match="Expected"):
         airflow_backup.moment(text)
 
 
@@ -102,7 +103,7 @@ def test_positions_in_the_wal_can_be_compared() -> None:
 
 def test_one_at_a_time(tmp_path: Path, settings: dict[str, Any]) -> None:
     lock = load(tmp_path, settings).lock
-    with airflow_backup.alone(lock):
+    with backup_tools.alone(lock):
         # Root and postgres must both be able to open what the other one has made.
         assert stat.S_IMODE(lock.stat().st_mode) == 0o660
         other = os.open(lock, os.O_RDWR)
@@ -143,13 +144,13 @@ def test_a_copy_that_a_killed_run_has_left_is_removed_after_a_day(
 
 
 def test_a_program_that_fails_is_a_problem_with_its_own_words() -> None:
-    with pytest.raises(airflow_backup.Problem, match=r"failed \(3\): ERROR: \[031\]: no"):
-        airflow_backup.run(["/bin/sh", "-c", "echo 'ERROR: [031]: no'; exit 3"])
+    with pytest.raises(backup_tools.Problem, match=r"failed \(3\): ERROR: \[031\]: no"):
+        backup_tools.run(["/bin/sh", "-c", "echo 'ERROR: [031]: no'; exit 3"])
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     path = tmp_path / "last.json"
     for number in (1, 2):
-        airflow_backup.write(path, {"number": number})
+        backup_tools.write(path, {"number": number})
     assert json.loads(path.read_text()) == {"number": 2}
     assert [found.name for found in tmp_path.iterdir()] == ["last.json"]

@@ -31,8 +31,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_the_form_of_a_clone(given: Callable[..., None]) -> None:
     given("inventory/production")
     assert command("site") == "ansible-playbook -i inventory/production site.yml"
-    assert command("drain_worker", "-e worker=w1") == (
-        "ansible-playbook -i inventory/production playbooks/drain_worker.yml -e worker=w1"
+    assert command("drain_worker", "-e cluster_worker=w1") == (
+        "ansible-playbook -i inventory/production playbooks/drain_worker.yml -e cluster_worker=w1"
     )
 
 

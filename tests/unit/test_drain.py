@@ -160,9 +160,9 @@ def test_workers_are_named_one_by_one_or_by_group(text: str, hosts: list[str]) -
 @pytest.mark.parametrize(
     ("text", "piece"),
     [
-        ("", "-e worker=NAME"),
-        (" , ", "-e worker=NAME"),
-        (None, "-e worker=NAME"),
+        ("", "-e cluster_worker=NAME"),
+        (" , ", "-e cluster_worker=NAME"),
+        (None, "-e cluster_worker=NAME"),
         ("worker9", "worker9 is neither"),
         ("worker1,control1", "control1 is neither"),
         ("control_plane", "control_plane is neither"),

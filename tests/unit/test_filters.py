@@ -30,12 +30,12 @@ def test_an_address_is_the_most_deliberate_name_of_a_host() -> None:
 
 
 def test_slots_are_added_up_with_the_default_where_none_is_set() -> None:
-    assert cluster.worker_slots("abc", HOSTVARS, 16) == 3 + 16 + 16
+    assert cluster.worker_slots("abc", HOSTVARS) == 3 + 16 + 16
 
 
 def test_a_worker_that_scales_counts_with_the_most_it_can_have() -> None:
     hostvars = {"a": {"airflow_worker_concurrency": 4, "airflow_worker_autoscale": [12, 2]}, "b": {}}
-    assert cluster.worker_slots("ab", hostvars, 16) == 12 + 16
+    assert cluster.worker_slots("ab", hostvars) == 12 + 16
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_worker_that_scales_counts_with_the_most_it_can_have() -> None:
 )
 def test_the_slots_that_are_left_hold_for_whichever_batch_is_away(batch: int | str, left: int) -> None:
     hostvars = {name: {"airflow_worker_concurrency": slots} for name, slots in (("a", 3), ("b", 8), ("c", 5))}
-    assert cluster.slots_without_batch("abc", hostvars, 16, batch) == left
+    assert cluster.slots_without_batch("abc", hostvars, batch) == left
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,6 @@ def test_the_batches_of_some_workers_count_all_workers_of_their_queues() -> None
     assert cluster.worker_batches("cd", "abcd", hostvars) == [["c", "d"]]
     assert cluster.worker_batches("cd", "cd", hostvars) == [["c"], ["d"]]
     assert cluster.worker_batches([], "abcd", hostvars) == []
-
-
-def test_the_default_of_the_plays_is_that_of_the_role() -> None:
-    defaults = yaml.safe_load((PROJECT / "roles/airflow_worker/defaults/main.yml").read_text())
-    assert defaults["airflow_worker_batch"] == cluster.WORKER_BATCH
 
 
 def test_api_servers_on_loopback_and_elsewhere() -> None:

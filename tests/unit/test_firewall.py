@@ -13,7 +13,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils import fire
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 PROJECT = Path(__file__).resolve().parents[2]
-TABLE = yaml.safe_load((PROJECT / "roles/firewall/vars/main.yml").read_text())["__firewall_services"]
+TABLE = yaml.safe_load((PROJECT / "roles/airflow/vars/main.yml").read_text())["airflow_firewall_services"]
 
 GROUPS = {
     "redis": ["c1"],
@@ -78,15 +78,6 @@ def test_the_port_table_lets_in_whoever_connects() -> None:
         clients[row["group"], str(row["port"]).split()[1]] = set(row.get("clients", ()))
     for endpoint in topology.ENDPOINTS:
         assert clients[endpoint.group, endpoint.port] == endpoint.clients
-
-
-def test_the_defaults_of_the_port_table_are_those_of_the_roles() -> None:
-    defaults: dict[str, Any] = {}
-    for path in PROJECT.glob("roles/*/defaults/main.yml"):
-        defaults |= yaml.safe_load(path.read_text()) or {}
-    found = [re.search(r"(\w+) \| default\((\d+)\)", str(row["port"])) for row in TABLE]
-    assert any(found)
-    assert [(match[1], int(match[2])) for match in found if match and defaults[match[1]] != int(match[2])] == []
 
 
 def test_workers_do_not_reach_the_metadata_database() -> None:

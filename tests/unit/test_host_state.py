@@ -113,7 +113,7 @@ def test_a_broken_marker_claims_nothing(tmp_path: Path, content: str) -> None:
         ("/var/lib/redis/lost+found/x", False),  # an empty file system
         ("/opt/airflow/venv/bin/airflow", True),
         ("/opt/airflow/lost+found/x", False),
-        ("/var/lib/airflow/logs/x", False),  # what remove_worker.yml -e keep_logs=yes leaves
+        ("/var/lib/airflow/logs/x", False),  # what remove_worker.yml -e cluster_keep_logs=yes leaves
         ("/etc/systemd/system/redis-server.service.d/x.conf", False),
     ],
 )

@@ -24,7 +24,7 @@ SERVER = make("control1", ROOT, SERVER_NAMES, client=True)
 # Each host sends its logs with a certificate of its own.
 WORKERS = make("worker", ROOT, ["worker1", "worker2"], client=True)
 OF_A_HOST = ("certificates_host_file", "certificates_host_key_file")
-PASSPHRASE = SECRETS["airflow_ca_passphrase"]
+PASSPHRASE = SECRETS["certificates_ca_passphrase"]
 
 
 @dataclass
@@ -287,11 +287,18 @@ AUTHORITIES: list[tuple[str, bytes, bytes | None, str, str, str]] = [
         "another passphrase",
         ROOT.pem,
         ROOT.encrypted_key("hunter22"),
-        "airflow_ca_passphrase",
+        "certificates_ca_passphrase",
         "a key that the passphrase does not open",
         "set the passphrase that it had",
     ),
-    ("no passphrase", ROOT.pem, ROOT.key_pem, "airflow_ca_passphrase", "a key without a passphrase", "openssl pkey"),
+    (
+        "no passphrase",
+        ROOT.pem,
+        ROOT.key_pem,
+        "certificates_ca_passphrase",
+        "a key without a passphrase",
+        "openssl pkey",
+    ),
     (
         "key of another one",
         ROOT.pem,
@@ -320,7 +327,7 @@ def test_an_authority_that_a_run_cannot_use(
 
 def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
     assert authority(tmp_path, ROOT.pem, ROOT.encrypted_key("hunter22")) != []
-    unknown: dict[str, Any] = {"airflow_ca_passphrase": ...}
+    unknown: dict[str, Any] = {"certificates_ca_passphrase": ...}
     # The first host of this cluster is a worker.
     cluster = inventory(
         {"a-worker": unknown, "worker1": unknown, "worker2": unknown},
@@ -328,11 +335,11 @@ def test_the_passphrase_of_any_host_is_tried(tmp_path: Path) -> None:
         {"certificates_dir": str(tmp_path)},
     )
     found = [item for item in check(cluster) if item.where == "controller"]
-    assert only(found).variable == "airflow_ca_passphrase"
+    assert only(found).variable == "certificates_ca_passphrase"
 
 
 def test_a_passphrase_that_is_being_rotated_may_be_the_old_one(tmp_path: Path) -> None:
-    rotating = {"airflow_secrets_previous": {"airflow_ca_passphrase": "the old one"}}
+    rotating = {"airflow_secrets_previous": {"certificates_ca_passphrase": "the old one"}}
     for passphrase, findings in (("the old one", 0), (PASSPHRASE, 0), ("another one", 1)):
         (tmp_path / "ca.pem").write_bytes(ROOT.pem)
         (tmp_path / "ca.key").write_bytes(ROOT.encrypted_key(passphrase))

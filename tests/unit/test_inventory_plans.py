@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.plans import machine_plans
 from sample_inventory import DEFAULTS, SECRETS, inventory
 
@@ -64,3 +67,11 @@ def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
 def test_no_plan_holds_a_secret() -> None:
     text = repr(machine_plans(inventory(), ["control1", "worker1", "worker2"]))
     assert [name for name, value in SECRETS.items() if value in text] == []
+
+
+def test_what_a_machine_is_asked_reaches_the_modules() -> None:
+    """A key of a plan that no task passes on would be a check that never runs."""
+    tasks = Path(__file__).resolve().parents[2] / "roles/preflight/tasks"
+    text = "".join((tasks / f"{name}.yml").read_text() for name in ("machines", "claim", "services"))
+    passed_on = set(re.findall(r"(?:plan|machines\[inventory_hostname\])\.(\w+)", text))
+    assert machine_plans(inventory(), ["control1"])["control1"].keys() == passed_on

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules, sandbox
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import backup_warnings
-from sample_inventory import ROLES, inventory
+from sample_inventory import inventory
 
 LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
 # The log store has a directory of its own.
@@ -57,9 +56,8 @@ def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any],
 
 
 def test_what_is_hidden_is_what_the_sandbox_says() -> None:
-    sandbox = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["airflow_sandbox_settings"]
-    assert all(sandbox[setting] is True for setting in config_rules.HIDDEN_PATHS.values())
-    assert sandbox["ProtectSystem"] == "strict"
+    assert all(sandbox.SETTINGS[setting] is True for setting in config_rules.HIDDEN_PATHS.values())
+    assert sandbox.SETTINGS["ProtectSystem"] == "strict"
 
 
 def test_backups_that_are_lost_with_their_host_are_worth_a_warning() -> None:

@@ -238,15 +238,6 @@ def test_the_filter_says_what_to_do_when_it_knows_no_memory() -> None:
         memory_plan("control1", {"control1": {}}, GROUPS)
 
 
-def test_the_arithmetic_knows_the_roles_defaults() -> None:
-    defaults: dict[str, Any] = {}
-    for path in ROLES.glob("*/defaults/main.yml"):
-        defaults |= yaml.safe_load(path.read_text()) or {}
-    for name, value in memory.DEFAULTS.items():
-        assert name in defaults
-        assert defaults[name] == value or "{{" in defaults[name], name
-
-
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset[str]) -> None:
     for size in SIZES:

@@ -27,7 +27,7 @@ def test_a_fernet_key_is_32_bytes() -> None:
 def test_every_secret_is_needed_by_somebody_and_no_worker_gets_the_metadata() -> None:
     assert secret_values.NEEDED_BY.keys() == secret_values.GENERATORS.keys()
     for_worker = {name for name, groups in secret_values.NEEDED_BY.items() if "airflow_worker" in groups}
-    assert for_worker == {"airflow_broker_password", "airflow_ca_passphrase", "airflow_results_password"}
+    assert for_worker == {"airflow_broker_password", "airflow_results_password", "certificates_ca_passphrase"}
 
 
 def test_the_scripts_read_every_secret() -> None:

@@ -39,7 +39,7 @@ def status(*units: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "time": NOW,
         "debian": "13.1",
         "release": "3.3.2-0123456789ab",
-        "units": list(units),
+        "units": [unit("airflow-log-shipper"), *units],
         "disks": {"/": {"total": 100 * 2**30, "free": 60 * 2**30}},
         "certificates": {"/etc/airflow/tls/ca.pem": NOW + 300 * DAY},
         "backup": None,
@@ -198,7 +198,11 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
         ({"release": ""}, "worker2: no release of the runtime is current"),
         ({"backup": {"ok": False}}, "worker2: the last backup failed, or its verification did"),
         ({"backup": {"ok": True, "kind": "diff", "time": NOW - 3 * DAY}}, "worker2: the last backup is 3 d old"),
-        ({"quarantined": True}, "worker2: the worker is quarantined: its canary has not passed after an upgrade"),
+        (
+            {"quarantined": True},
+            "worker2: the worker is quarantined: its canary has not passed after "
+            "an upgrade. Run the upgrade again, which prints the cause",
+        ),
         (
             {"release": "3.2.1-ba9876543210"},
             "cluster: different Airflow versions: 3.2.1 on worker2; 3.3.2 on control1, worker1",

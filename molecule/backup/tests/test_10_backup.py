@@ -39,7 +39,7 @@ def made(cluster: Cluster, playbooks: Playbooks) -> str:
     """What backup.yml said about a full backup."""
     machines, control = Machines(cluster), cluster.first("airflow_scheduler")
     machines.run(control, "airflow", "variables", "set", "backup_probe", PROBE)
-    return playbooks.run("playbooks/backup.yml", "-e", "kind=full").must_succeed().output
+    return playbooks.run("playbooks/backup.yml", "-e", "cluster_backup_kind=full").must_succeed().output
 
 
 def test_a_backup_is_verified_by_restoring_it(cluster: Cluster, made: str) -> None:
@@ -109,7 +109,7 @@ def test_a_backup_whose_controller_is_killed_is_made_again(
 
 def test_bad_parameters_are_refused_before_anything_is_touched(cluster: Cluster, playbooks: Playbooks) -> None:
     before = last(cluster)
-    playbooks.run("playbooks/backup.yml", "-e", "kind=half").must_fail("Expected: full, or diff")
+    playbooks.run("playbooks/backup.yml", "-e", "cluster_backup_kind=half").must_fail("Expected: full, or diff")
     assert last(cluster) == before
 
 

@@ -72,10 +72,10 @@ def in_place(cluster: Cluster, playbooks: Playbooks) -> dict[str, str]:
     moment = machines.run(cluster.first("postgres"), "date", "--utc", "+%FT%T.%6N").strip()
     machines.run(control, "airflow", "variables", "delete", "before")
     machines.run(control, "airflow", "variables", "set", "after", SHOWN)
-    playbooks.run("playbooks/restore.yml", "-e", f"restore_to={moment}").must_fail("Nothing was touched")
+    playbooks.run("playbooks/restore.yml", "-e", f"cluster_restore_to={moment}").must_fail("Nothing was touched")
     assert variable(cluster, "after") == SHOWN
     # The controller dies when the old database is gone; the same command completes the restore.
-    restore = ("playbooks/restore.yml", "-e", json.dumps({"restore_to": moment, "confirm": True}))
+    restore = ("playbooks/restore.yml", "-e", json.dumps({"cluster_restore_to": moment, "cluster_confirm": True}))
     playbooks.kill_at(r"Restore \| Replace the database", *restore)
     playbooks.run(*restore).must_succeed()
     return runs
@@ -98,7 +98,7 @@ def test_what_ran_then_comes_to_its_end_and_never_twice_at_once(cluster: Cluster
 def test_a_moment_that_no_backup_has_is_refused(
     cluster: Cluster, playbooks: Playbooks, in_place: dict[str, str], moment: str
 ) -> None:
-    variables = json.dumps({"restore_to": moment, "confirm": True})
+    variables = json.dumps({"cluster_restore_to": moment, "cluster_confirm": True})
     said = playbooks.run("playbooks/restore.yml", "-e", variables).must_fail("The restore is refused").text
     assert "Nothing was touched" in said
     healthy(cluster)
@@ -160,8 +160,8 @@ def destroyed(
     elsewhere = new_controller()
     said = elsewhere.run("playbooks/restore.yml").must_fail("Nothing was touched").text
     assert f"{copy}/latest" in said
-    elsewhere.kill_at(r"Copy to host \| Copy the repository", "playbooks/restore.yml", "-e", "confirm=yes")
-    elsewhere.run("playbooks/restore.yml", "-e", "confirm=yes").must_succeed()
+    elsewhere.kill_at(r"Copy to host \| Copy the repository", "playbooks/restore.yml", "-e", "cluster_confirm=yes")
+    elsewhere.run("playbooks/restore.yml", "-e", "cluster_confirm=yes").must_succeed()
     return {"runs": runs, "history": history, "at": datetime.now(UTC), "slots": slots}
 
 
@@ -193,7 +193,7 @@ def test_new_runs_run_and_backups_go_on(
 ) -> None:
     run_id = run_of(cluster.client(), 4, 1)
     assert finished(cluster, run_id) == "success"
-    playbooks.run("playbooks/backup.yml", "-e", "kind=full").must_succeed()
+    playbooks.run("playbooks/backup.yml", "-e", "cluster_backup_kind=full").must_succeed()
     found = json.loads((copy / "latest/backup.json").read_text())
     assert (found["kind"], found["verified"]) == ("full", True)
 

@@ -24,7 +24,7 @@ def larger(cluster: Cluster) -> Iterator[Cluster]:
     [added] = set(found.workers) - set(cluster.workers)
     machine = ("--limit", added, "--extra-vars", "local_machines_state=absent")
     play_on(found, *machine, book="playbooks/local_machines.yml").must_succeed()
-    worker = ("--extra-vars", json.dumps({"worker": added, "machine": "dead", "confirm": True}))
+    worker = ("--extra-vars", json.dumps({"cluster_worker": added, "cluster_machine": "dead", "cluster_confirm": True}))
     play_on(found, *worker, book="playbooks/remove_worker.yml").must_succeed()
 
 

@@ -65,7 +65,7 @@ def test_without_consent_nothing_is_touched(cluster: Cluster) -> None:
     status, output = drill(cluster)
     assert status != 0
     assert f"cut {worker} off the network" in output
-    assert "-e confirm=yes" in output
+    assert "-e cluster_confirm=yes" in output
     assert "retries=0 FAIL" in output
     assert "changed=0" in output
     assert "changed=1" not in output
@@ -76,10 +76,13 @@ def test_without_consent_nothing_is_touched(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
-    [(("-e", "worker=nobody"), "worker=nobody is not in group"), (("--limit", "airflow_worker[0]"), "without --limit")],
+    [
+        (("-e", "cluster_worker=nobody"), "worker=nobody is not in group"),
+        (("--limit", "airflow_worker[0]"), "without --limit"),
+    ],
 )
 def test_what_cannot_be_a_drill_is_refused(cluster: Cluster, arguments: tuple[str, ...], why: str) -> None:
-    status, output = drill(cluster, "-e", "confirm=yes", *arguments)
+    status, output = drill(cluster, "-e", "cluster_confirm=yes", *arguments)
     assert status != 0
     assert why in " ".join(output.split())
     assert not cut_off(cluster, cluster.workers[-1])
@@ -91,7 +94,7 @@ def test_a_drill_that_is_killed_heals_by_itself_and_the_next_one_reports(cluster
     log = tmp_path / "killed.log"
     with log.open("w") as file:
         killed = subprocess.Popen(
-            command(cluster, "-e", "confirm=yes", "-e", f"failover_drill_limit={LIMIT}"),
+            command(cluster, "-e", "cluster_confirm=yes", "-e", f"failover_drill_limit={LIMIT}"),
             cwd=PROJECT,
             env=environment(),
             stdout=file,
@@ -118,7 +121,7 @@ def test_a_drill_that_is_killed_heals_by_itself_and_the_next_one_reports(cluster
     # A person may change the password: no operation needs it.
     cluster.command("airflow_scheduler[0]", *reset, "changed-in-the-ui")
     try:
-        status, output = drill(cluster, "-e", "confirm=yes", "-e", f"failover_drill_dir={tmp_path}")
+        status, output = drill(cluster, "-e", "cluster_confirm=yes", "-e", f"failover_drill_dir={tmp_path}")
     finally:
         cluster.command("airflow_scheduler[0]", *reset, password)
     assert status == 0, output[-6000:]

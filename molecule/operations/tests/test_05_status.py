@@ -47,7 +47,7 @@ def test_a_healthy_cluster_is_called_healthy(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient
 ) -> None:
     run_id, _ = start_long_run(client, machines, cluster, cluster.workers[0], seconds=45)
-    done = playbooks.run(STATUS, "-e", "output=json").must_succeed()
+    done = playbooks.run(STATUS, "-e", "cluster_output=json").must_succeed()
     found = report(done)
     assert done.changed == 0
     assert found["reasons"] == []
@@ -68,7 +68,7 @@ def test_everything_that_is_wrong_is_told_at_once(cluster: Cluster, machines: Ma
     machines.run(control, "systemctl", "stop", "airflow-triggerer")
     machines.power_off(lost)
     try:
-        done = playbooks.run(STATUS, "-e", "output=json")
+        done = playbooks.run(STATUS, "-e", "cluster_output=json")
         told = host_reasons(report(done))
         # With its exit code: what runs it by itself reads no table.
         assert done.status == 2
@@ -88,13 +88,13 @@ def test_everything_that_is_wrong_is_told_at_once(cluster: Cluster, machines: Ma
 
 
 def test_a_file_that_is_newer_than_its_process_is_drift(playbooks: Playbooks, edited: str) -> None:
-    told = host_reasons(report(playbooks.run(STATUS, "-e", "output=json").must_fail("not healthy")))
+    told = host_reasons(report(playbooks.run(STATUS, "-e", "cluster_output=json").must_fail("not healthy")))
     assert told == {edited: [f"drift: airflow-worker runs with an older {WORKER_CONFIG}"]}
 
 
 @pytest.mark.long
 def test_a_setting_that_the_inventory_does_not_have_is_drift(playbooks: Playbooks, edited: str) -> None:
-    done = playbooks.run(STATUS, "--check", "-e", "output=json").must_fail("not healthy")
+    done = playbooks.run(STATUS, "--check", "-e", "cluster_output=json").must_fail("not healthy")
     told = host_reasons(report(done))
     assert set(told) == {edited}
     assert any("site.yml would change it" in reason and WORKER_CONFIG in reason for reason in told[edited]), told

@@ -23,7 +23,7 @@ def worker(cluster: Cluster, playbooks: Playbooks) -> Iterator[str]:
     """The worker that is drained; back in service afterwards."""
     name = cluster.workers[-1]
     yield name
-    playbooks.run(UNDRAIN, "-e", f"worker={name}").must_succeed()
+    playbooks.run(UNDRAIN, "-e", f"cluster_worker={name}").must_succeed()
 
 
 def active(machines: Machines, worker: str) -> str:
@@ -67,7 +67,7 @@ def start_long_run(
 
 def test_the_last_worker_of_a_queue_is_not_drained(playbooks: Playbooks) -> None:
     # What needs no machine to be refused is in tests/preflight.
-    done = playbooks.run(DRAIN, "-e", "worker=airflow_worker").must_fail(
+    done = playbooks.run(DRAIN, "-e", "cluster_worker=airflow_worker").must_fail(
         "no other worker takes tasks from queue default"
     )
     assert "Nothing was touched" in done.text
@@ -79,13 +79,13 @@ def test_a_drained_worker_takes_no_task_and_stays_so(
 ) -> None:
     with Load(cluster) as load:
         wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
-        done = playbooks.run(DRAIN, "-e", f"worker={worker}", "-e", "why='a new disk'").must_succeed()
+        done = playbooks.run(DRAIN, "-e", f"cluster_worker={worker}", "-e", "cluster_why='a new disk'").must_succeed()
         assert f"{worker}: no task runs" in done.output
         assert active(machines, worker) == "inactive"
         assert marker(machines, worker)["why"] == "a new disk"
 
         # Drained is drained: a second time, a deployment, a boot
-        assert playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed().changed == 0
+        assert playbooks.run(DRAIN, "-e", f"cluster_worker={worker}").must_succeed().changed == 0
         assert playbooks.run("site.yml", "--limit", worker).must_succeed().changed == 0
         machines.reboot(worker)
         assert active(machines, worker) == "inactive"
@@ -93,8 +93,8 @@ def test_a_drained_worker_takes_no_task_and_stays_so(
         assert client.wait_for_run(DAG, run_id, seconds=120).state == "success"
         assert {one.host for one in executions(machines, cluster, run_id)} == set(cluster.workers) - {worker}
 
-        playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed()
-        assert playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed().changed == 0
+        playbooks.run(UNDRAIN, "-e", f"cluster_worker={worker}").must_succeed()
+        assert playbooks.run(UNDRAIN, "-e", f"cluster_worker={worker}").must_succeed().changed == 0
         wait_for(
             lambda: any(one.host == worker for run in list(load.runs) for one in executions(machines, cluster, run)),
             what=f"a task on {worker}",
@@ -108,11 +108,11 @@ def test_a_drained_worker_takes_no_task_and_stays_so(
 def test_a_setting_that_was_changed_meanwhile_counts_after_the_drain(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, worker: str
 ) -> None:
-    playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed()
+    playbooks.run(DRAIN, "-e", f"cluster_worker={worker}").must_succeed()
     change = ("-e", json.dumps({"airflow_worker_queues": ["default", "later"]}))
     playbooks.run("site.yml", *change).must_succeed()
     assert active(machines, worker) == "inactive"
-    playbooks.run(UNDRAIN, "-e", f"worker={worker}", *change).must_succeed()
+    playbooks.run(UNDRAIN, "-e", f"cluster_worker={worker}", *change).must_succeed()
     assert sorted(queues(machines, worker)) == ["default", "later"]
     playbooks.run("site.yml").must_succeed()
 
@@ -121,7 +121,9 @@ def test_a_task_that_does_not_end_puts_the_worker_back(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:
     run_id, here = start_long_run(client, machines, cluster, worker, seconds=60)
-    done = playbooks.run(DRAIN, "-e", f"worker={worker}", "-e", "drain_timeout=5").must_fail("takes tasks again")
+    done = playbooks.run(DRAIN, "-e", f"cluster_worker={worker}", "-e", "cluster_drain_timeout=5").must_fail(
+        "takes tasks again"
+    )
     assert f"{len(here)} tasks still ran after 5 s" in done.text
     assert marker(machines, worker) == {}
     assert queues(machines, worker) == ["default"]
@@ -137,7 +139,9 @@ def test_force_hands_over_what_does_not_end(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:
     run_id, here = start_long_run(client, machines, cluster, worker, seconds=45)
-    playbooks.run(DRAIN, "-e", f"worker={worker}", "-e", "drain_timeout=3", "-e", "force=yes").must_succeed()
+    playbooks.run(
+        DRAIN, "-e", f"cluster_worker={worker}", "-e", "cluster_drain_timeout=3", "-e", "cluster_force=yes"
+    ).must_succeed()
     assert active(machines, worker) == "inactive"
     assert client.wait_for_run(DAG, run_id, seconds=300).state == "success"
     found = executions(machines, cluster, run_id)
@@ -152,14 +156,16 @@ def test_a_drain_whose_controller_is_killed(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str, then: str
 ) -> None:
     run_id, here = start_long_run(client, machines, cluster, worker, seconds=60)
-    playbooks.kill_at(rf"{worker}: \d+ tasks? run", DRAIN, "-e", f"worker={worker}", "-e", "drain_timeout=300")
+    playbooks.kill_at(
+        rf"{worker}: \d+ tasks? run", DRAIN, "-e", f"cluster_worker={worker}", "-e", "cluster_drain_timeout=300"
+    )
     assert marker(machines, worker)["by"] == "drain_worker"
     assert active(machines, worker) == "active"
     # Its watchdog, restarted, does not give it its queues back.
     machines.run(worker, "systemctl", "restart", "airflow-worker-watchdog")
     other = client.trigger(DAG, {"tasks": 2, "seconds": 1})
     assert queues(machines, worker) == []
-    playbooks.run(then, "-e", f"worker={worker}").must_succeed()
+    playbooks.run(then, "-e", f"cluster_worker={worker}").must_succeed()
     assert active(machines, worker) == ("inactive" if then == DRAIN else "active")
     assert bool(marker(machines, worker)) == (then == DRAIN)
     for run in (run_id, other):
@@ -170,10 +176,10 @@ def test_a_drain_whose_controller_is_killed(
 
 @pytest.mark.long
 def test_an_undrain_whose_controller_is_killed(machines: Machines, playbooks: Playbooks, worker: str) -> None:
-    playbooks.run(DRAIN, "-e", f"worker={worker}").must_succeed()
+    playbooks.run(DRAIN, "-e", f"cluster_worker={worker}").must_succeed()
     # The worst moment: nothing says any more that it is drained, and nothing has started it.
-    playbooks.kill_at(r"Undrain \| Ensure the worker is running", UNDRAIN, "-e", f"worker={worker}")
-    playbooks.run(UNDRAIN, "-e", f"worker={worker}").must_succeed()
+    playbooks.kill_at(r"Undrain \| Ensure the worker is running", UNDRAIN, "-e", f"cluster_worker={worker}")
+    playbooks.run(UNDRAIN, "-e", f"cluster_worker={worker}").must_succeed()
     assert active(machines, worker) == "active"
     assert queues(machines, worker) == ["default"]
 
@@ -183,7 +189,7 @@ def test_a_worker_that_crashes_while_it_is_drained_stays_down(
     cluster: Cluster, machines: Machines, playbooks: Playbooks, client: AirflowClient, worker: str
 ) -> None:
     run_id, _ = start_long_run(client, machines, cluster, worker, seconds=40)
-    process, log = playbooks.start(DRAIN, "-e", f"worker={worker}")
+    process, log = playbooks.start(DRAIN, "-e", f"cluster_worker={worker}")
     wait_for(lambda: f"{worker}: " in log.read_text(), what="the wait for its tasks", seconds=120)
     machines.kill_unit(worker, "airflow-worker")
     assert process.wait(timeout=120) == 0, log.read_text()[-6000:]

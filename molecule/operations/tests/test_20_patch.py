@@ -46,11 +46,11 @@ def test_updates_are_installed_and_a_second_run_changes_nothing(
     cluster: Cluster, machines: Machines, playbooks: Playbooks
 ) -> None:
     # What the updates themselves restart is the distribution's affair.
-    playbooks.run(PATCH, "-e", "reboot=never").must_succeed()
+    playbooks.run(PATCH, "-e", "cluster_reboot=never").must_succeed()
     for name in machines.names:
         simulated = machines.run(name, "apt-get", "--simulate", "dist-upgrade")
         assert "Debian-Security" not in simulated
-    assert playbooks.run(PATCH, "-e", "reboot=never").must_succeed().changed == 0
+    assert playbooks.run(PATCH, "-e", "cluster_reboot=never").must_succeed().changed == 0
     # Those that replaced libraries make a reboot due; then nothing is.
     playbooks.run(PATCH).must_succeed()
     assert playbooks.run(PATCH).must_succeed().changed == 0
@@ -66,14 +66,14 @@ def test_workers_are_rebooted_one_after_the_other_under_load(
         machines.run(worker, "touch", "/run/reboot-required")
     # Drained by a person, and none of the playbook's business but for its updates
     kept = cluster.workers[-1]
-    playbooks.run("playbooks/drain_worker.yml", "-e", f"worker={kept}").must_succeed()
+    playbooks.run("playbooks/drain_worker.yml", "-e", f"cluster_worker={kept}").must_succeed()
     with Load(cluster) as load:
         wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
         done = playbooks.run(PATCH, "--limit", kept).must_succeed()
         assert "/run/reboot-required exists" in done.text
         assert marker(machines, kept)["by"] == "drain_worker"
         assert active(machines, kept) == "inactive"
-        playbooks.run("playbooks/undrain_worker.yml", "-e", f"worker={kept}").must_succeed()
+        playbooks.run("playbooks/undrain_worker.yml", "-e", f"cluster_worker={kept}").must_succeed()
         playbooks.run(PATCH).must_succeed()
     after = {name: boots(machines, name) for name in machines.names}
     assert {name for name in machines.names if before[name] != after[name]} == set(cluster.workers)

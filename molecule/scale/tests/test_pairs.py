@@ -55,15 +55,17 @@ def test_operations_work_with_two_hosts_in_each_group(
     added = playbooks.run("site.yml", "--limit", "worker1", "--flush-cache").must_succeed()
     assert "failed=0" in added.output
     for book in ("playbooks/drain_worker.yml", "playbooks/undrain_worker.yml"):
-        playbooks.run(book, "-e", "worker=worker1").must_succeed()
-    playbooks.run("playbooks/remove_worker.yml", "-e", "worker=worker1", "-e", "confirm=yes").must_succeed()
+        playbooks.run(book, "-e", "cluster_worker=worker1").must_succeed()
+    playbooks.run(
+        "playbooks/remove_worker.yml", "-e", "cluster_worker=worker1", "-e", "cluster_confirm=yes"
+    ).must_succeed()
     for host in pairs.groups["airflow_scheduler"]:
         slots = pairs.variables[SECOND]["airflow_worker_concurrency"]
         assert f'AIRFLOW__CORE__PARALLELISM="{slots}"' in machines.run(host, "cat", "/etc/airflow/scheduler.env")
 
     # The second host leaves the groups.
     single = Playbooks(small, tmp_path)
-    report = single.run(STATUS, "-e", f"status_path={tmp_path}/status.json")
+    report = single.run(STATUS, "-e", f"cluster_status_path={tmp_path}/status.json")
     assert report.status != 0
     reasons = json.loads((tmp_path / "status.json").read_text())["reasons"]
     for unit, group in (("airflow-scheduler", "airflow_scheduler"), ("haproxy", "haproxy")):

@@ -97,10 +97,10 @@ def test_two_workers_become_four_and_two_again(
 
         # A clean removal: first without a confirmation, then with one, with the controller killed in between.
         before = machines.shell(leaving, LEFT)
-        playbooks.run(REMOVE, "-e", f"worker={leaving}").must_fail("-e confirm=yes")
+        playbooks.run(REMOVE, "-e", f"cluster_worker={leaving}").must_fail("-e cluster_confirm=yes")
         assert machines.shell(leaving, LEFT) == before
         assert counted(large, machines) == slots(large)
-        options = ("-e", f"worker={leaving}", "-e", "confirm=yes", "-e", "keep_logs=yes")
+        options = ("-e", f"cluster_worker={leaving}", "-e", "cluster_confirm=yes", "-e", "cluster_keep_logs=yes")
         playbooks.kill_at(
             r"TASK \[airflow_celery.cluster.airflow_host : Absent \| Remove the users\]", REMOVE, *options
         )
@@ -114,7 +114,9 @@ def test_two_workers_become_four_and_two_again(
         assert let_in(large, machines, large.address(dying))
 
         # Dead: it has to be, and then its tasks run elsewhere.
-        playbooks.run(REMOVE, "-e", f"worker={dying}", "-e", "machine=dead").must_fail("the machine is not dead")
+        playbooks.run(REMOVE, "-e", f"cluster_worker={dying}", "-e", "cluster_machine=dead").must_fail(
+            "the machine is not dead"
+        )
         wait_for(
             lambda: any(
                 not one.ended
@@ -127,9 +129,11 @@ def test_two_workers_become_four_and_two_again(
             interval=0.5,
         )
         machines.power_off(dying)
-        playbooks.run(REMOVE, "-e", f"worker={dying}").must_fail("-e machine=dead")
+        playbooks.run(REMOVE, "-e", f"cluster_worker={dying}").must_fail("-e cluster_machine=dead")
         # Both are named: the one that is removed already must not be counted again.
-        done = playbooks.run(REMOVE, "-e", f"worker={dying},{leaving}", "-e", "machine=dead", "-e", "confirm=yes")
+        done = playbooks.run(
+            REMOVE, "-e", f"cluster_worker={dying},{leaving}", "-e", "cluster_machine=dead", "-e", "cluster_confirm=yes"
+        )
         done.must_succeed()
         assert counted(large, machines) == slots(small)
         assert client.call("GET", "/pools/default_pool")["slots"] == slots(small)

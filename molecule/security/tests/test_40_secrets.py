@@ -8,7 +8,7 @@ from conftest import find_secrets, strays
 
 # What a host of the group may know. The rest of it must be absent from its disk.
 KNOWN = {
-    "control_plane": set(SECRETS) - {"airflow_ca_passphrase"},
+    "control_plane": set(SECRETS) - {"certificates_ca_passphrase"},
     "airflow_worker": {"airflow_broker_password", "airflow_results_password"},
 }
 

@@ -31,7 +31,7 @@ def rotate(cluster: Cluster, log: Path) -> subprocess.Popen[bytes]:
             [
                 *(ansible_program("ansible-playbook"), *cluster.options, "playbooks/rotate_secrets.yml"),
                 # Longer than a certificate is valid: each run of site.yml renews them all.
-                *("-e", "rotate=all", "-e", "certificates_renew_days=400", "--diff", "-vvv"),
+                *("-e", "cluster_rotate=all", "-e", "certificates_renew_days=400", "--diff", "-vvv"),
             ],
             cwd=PROJECT,
             env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1"},
@@ -226,8 +226,8 @@ def test_the_authority_opens_with_the_new_passphrase_only(rotated: Rotated) -> N
             == 0
         )
 
-    assert opens(cluster.password("airflow_ca_passphrase"))
-    assert not opens(before["airflow_ca_passphrase"])
+    assert opens(cluster.password("certificates_ca_passphrase"))
+    assert not opens(before["certificates_ca_passphrase"])
 
 
 def test_a_part_of_the_cluster_is_refused(cluster: Cluster) -> None:
@@ -235,7 +235,7 @@ def test_a_part_of_the_cluster_is_refused(cluster: Cluster) -> None:
     answer = subprocess.run(
         [
             *(ansible_program("ansible-playbook"), *cluster.options, "playbooks/rotate_secrets.yml"),
-            *("-e", "rotate=all", "--limit", cluster.workers[0]),
+            *("-e", "cluster_rotate=all", "--limit", cluster.workers[0]),
         ],
         cwd=PROJECT,
         env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg"},

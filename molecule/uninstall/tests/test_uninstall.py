@@ -11,8 +11,8 @@ from faults.machines import Machines
 from faults.operation import Playbooks
 
 UNINSTALL = "playbooks/uninstall.yml"
-CONFIRM = ("-e", "uninstall_confirm=inventory")
-ALL = ("-e", "uninstall_data=yes", "-e", "uninstall_packages=yes")
+CONFIRM = ("-e", "cluster_confirm=inventory")
+ALL = ("-e", "cluster_uninstall_data=yes", "-e", "cluster_uninstall_packages=yes")
 # What packages leave behind when they are purged, and what a machine writes by itself. Package e2fsprogs comes as a
 # dependency, and Debian does not remove it again.
 VOLATILE = (
@@ -46,10 +46,10 @@ def state(machines: Machines, name: str) -> set[str]:
 
 
 def test_without_confirmation_nothing_is_touched(cluster: Cluster, playbooks: Playbooks) -> None:
-    done = playbooks.run(UNINSTALL, *ALL).must_fail("-e uninstall_confirm=inventory")
+    done = playbooks.run(UNINSTALL, *ALL).must_fail("-e cluster_confirm=inventory")
     assert done.changed == 0
     assert "REMOVE THE DATA" in done.text
-    playbooks.run(UNINSTALL, "-e", "uninstall_confirm=other").must_fail("other is not the name of this cluster")
+    playbooks.run(UNINSTALL, "-e", "cluster_confirm=other").must_fail("other is not the name of this cluster")
     assert "Healthy." in playbooks.run("playbooks/status.yml").must_succeed().output
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_left_but_what_a_fresh_machine_has(
 
     # The packages first, and the data later
     playbooks.run("site.yml").must_succeed()
-    playbooks.run(UNINSTALL, *CONFIRM, "-e", "uninstall_packages=yes").must_succeed()
+    playbooks.run(UNINSTALL, *CONFIRM, "-e", "cluster_uninstall_packages=yes").must_succeed()
     kept = "ls -d /var/lib/postgresql/*/main /var/lib/redis/appendonlydir /var/lib/pgbackrest/backup"
     assert len(machines.shell(names[0], kept).split()) == 3
     done = playbooks.run(UNINSTALL, *CONFIRM, *ALL).must_succeed()

@@ -146,21 +146,29 @@ def test_back_to_the_release_before_under_load(
 
 
 # --- A bad worker -----------------------------------------------------------------------------------------------------
+def execution_api_port(cluster: Cluster) -> int:
+    """Return the port of the front door for the Execution API."""
+    return int(cluster.variables["control1"]["haproxy_execution_api_port"])
+
+
+def to_execution_api(cluster: Cluster) -> str:
+    """Return what matches the packets to the Execution API, in the language of nft."""
+    return f"ip daddr {cluster.address('control1')} tcp dport {execution_api_port(cluster)}"
+
+
 def test_a_worker_that_reaches_no_api_server_stops_the_run_before_anything_stops(
     upgraded: Load, machines: Machines, cluster: Cluster, playbooks: Playbooks
 ) -> None:
     before = units(machines, cluster.groups["airflow"])
     rules = "add table ip cut; add chain ip cut out { type filter hook output priority 0; }; "
-    machines.run(
-        "worker1", "nft", rules + f"add rule ip cut out ip daddr {cluster.address('control1')} tcp dport 443 drop"
-    )
+    machines.run("worker1", "nft", rules + f"add rule ip cut out {to_execution_api(cluster)} drop")
     try:
         done = playbooks.run(UPGRADE, "-e", PACKAGES).must_fail(
             "worker1 failed, see above: the other hosts are not changed"
         )
     finally:
         machines.run("worker1", "nft", "delete table ip cut")
-    assert "control1:443" in done.text
+    assert f"control1:{execution_api_port(cluster)}" in done.text
     assert units(machines, cluster.groups["airflow"]) == before
 
 
@@ -172,9 +180,7 @@ def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
     # The broker is there, so it answers; the Execution API is not for its tasks, so they would fail. Root reaches it,
     # or the run would be over before it touches the worker.
     rules = "add table ip canary; add chain ip canary out { type filter hook output priority 0; }; "
-    rules += (
-        f"add rule ip canary out ip daddr {cluster.address('control1')} tcp dport 443 meta skuid airflow-worker drop"
-    )
+    rules += f"add rule ip canary out {to_execution_api(cluster)} meta skuid airflow-worker drop"
     with Load(cluster) as load:
         machines.run(bad, "nft", rules)
         try:
@@ -203,7 +209,7 @@ def test_back_with_the_database(upgraded: Load, machines: Machines, cluster: Clu
     playbooks.run(ROLLBACK).must_fail("WHAT AIRFLOW HAS RECORDED SINCE IS LOST")
     assert client.call("GET", "/variables/after_the_upgrade")["value"] == "1"
 
-    playbooks.run(ROLLBACK, "-e", "database=restore", "-e", "confirm=yes").must_succeed()
+    playbooks.run(ROLLBACK, "-e", "cluster_database=restore", "-e", "cluster_confirm=yes").must_succeed()
     client = cluster.client()
     assert client.call("GET", "/variables/before_the_upgrade")["value"] == "1"
     with pytest.raises(ApiError) as missing:

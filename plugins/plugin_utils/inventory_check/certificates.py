@@ -220,20 +220,22 @@ def _own_authority(inventory: Inventory, host: Host, directory: str) -> Iterator
         return
     key = None
     # Not every host needs to know it.
-    passphrases = (one.get("airflow_ca_passphrase") for one in inventory.cluster)
+    passphrases = (one.get("certificates_ca_passphrase") for one in inventory.cluster)
     passphrase = next((one for one in passphrases if isinstance(one, str) and one), None)
     if passphrase:
         # While it is being rotated, a run encrypts the key anew.
         previous = (one.get("airflow_secrets_previous") for one in inventory.cluster)
         olds = [
-            one["airflow_ca_passphrase"] for one in previous if isinstance(one, dict) and "airflow_ca_passphrase" in one
+            one["certificates_ca_passphrase"]
+            for one in previous
+            if isinstance(one, dict) and "certificates_ca_passphrase" in one
         ]
         try:
             key = _key_of_authority(key_data, [passphrase, *olds[:1]])
         except tls.Unusable as error:
             yield Finding(
                 "controller",
-                "airflow_ca_passphrase",
+                "certificates_ca_passphrase",
                 f"(hidden), and {directory}/ca.key is {error}",
                 "the passphrase with which ca.key was encrypted",
                 "set the passphrase that it had when the key was made; to change it, change that of the key as well: "

@@ -75,7 +75,10 @@ def authority_keys(inventory: Inventory) -> list[str] | None:
         # The certificate is being renewed.
         for host in hosts:
             previous = host.get("airflow_secrets_previous", {})
-            for source in (host.get("airflow_ca_passphrase", ""), dict(previous).get("airflow_ca_passphrase", "")):
+            for source in (
+                host.get("certificates_ca_passphrase", ""),
+                dict(previous).get("certificates_ca_passphrase", ""),
+            ):
                 with contextlib.suppress(tls.Unusable):
                     return [tls.key_digest(tls.load_key(data, str(source)).public_key())]
         return None

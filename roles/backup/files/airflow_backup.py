@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Back up and restore the metadata database of a cluster, with pgBackRest.
 
     airflow-backup full | diff             back up, verify, and say so in last.json (the timers' units, as postgres)
@@ -14,22 +13,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from backup_tools import Problem, Settings, alone, run, write
+from restored_server import RestoredServer
 
 SETTINGS = Path("/etc/airflow/backup.json")
 # Beyond the size of the restored database: its own WAL, and what pg_dump and PostgreSQL write beside it.
@@ -38,115 +37,6 @@ SPARE_BYTES = 256 * 1024 * 1024
 ELSEWHERE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "lustre", "9p"})
 # No run of playbooks/backup.yml copies for longer.
 COPY_SECONDS = 24 * 3600
-
-
-class Problem(Exception):
-    """Something that a person has to know: what happened, and what to do."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What role ``backup`` has written.
-
-    :param stanza: pgBackRest's name of the database cluster.
-    :param version: PostgreSQL's major version on this host.
-    :param data: the cluster's data directory.
-    :param config: directory of its postgresql.conf, pg_hba.conf and pg_ident.conf.
-    :param port: its port.
-    :param socket: directory of its socket.
-    :param repository: directory of the repository; "" if it is no directory of this host.
-    :param database: the database that a restored backup is asked about.
-    :param verify: ``restore`` or ``checksums``.
-    :param state: directory of last.json, and of the clusters that verification restores.
-    :param programs: directory of PostgreSQL's programs.
-    :param pgbackrest: how to start pgBackRest.
-    """
-
-    stanza: str
-    version: str
-    data: Path
-    config: Path
-    port: int
-    socket: Path
-    repository: str
-    database: str
-    verify: str
-    state: Path
-    programs: Path
-    pgbackrest: tuple[str, ...] = ("/usr/bin/pgbackrest",)
-
-    @classmethod
-    def load(cls, path: Path) -> Settings:
-        """Read the file. Raises Problem if there is none."""
-        try:
-            found: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise Problem(f"{path} is missing: deploy the cluster, which configures backups") from None
-        for name in ("data", "config", "socket", "state", "programs"):
-            found[name] = Path(found[name])
-        if "pgbackrest" in found:
-            found["pgbackrest"] = tuple(found["pgbackrest"])
-        return cls(**found)
-
-    @property
-    def lock(self) -> Path:
-        """What whoever works holds. Beside the socket, where both root and postgres may write."""
-        return self.socket / f"airflow-backup-{self.stanza}.lock"
-
-
-def say(text: str) -> None:
-    """Print a progress message."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def run(command: Sequence[str | Path], quiet: bool = False) -> str:
-    """Run a program and return what it printed; what it says on stderr goes to the journal.
-
-    Raises Problem when it fails.
-    """
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
-    if not quiet and done.stdout:
-        say(done.stdout.rstrip())
-    if done.returncode != 0:
-        said = " ".join(line for line in done.stdout.splitlines() if "ERROR" in line or "HINT" in line)
-        raise Problem(
-            f"{Path(command[0]).name} {_verb(command)} failed ({done.returncode}): {said or done.stdout[-500:]}"
-        )
-    return done.stdout
-
-
-def _verb(command: Sequence[str | Path]) -> str:
-    return next((str(part) for part in command[1:] if not str(part).startswith("-")), "")
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock; wait for whoever holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-    try:
-        # Whoever comes first makes it for both; whatever the umask, which only the owner can correct.
-        with contextlib.suppress(PermissionError):
-            os.fchmod(handle, 0o660)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another backup or restore is at work: waiting for its end")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as file:
-        json.dump(content, file)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
 
 
 def moment(text: str) -> datetime:
@@ -194,6 +84,7 @@ class Backup:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.server = RestoredServer(settings.programs, settings.port)
 
     def pgbackrest(self, *arguments: str, quiet: bool = False) -> str:
         """Run pgBackRest; return what it printed. Raises Problem when it fails."""
@@ -291,76 +182,12 @@ class Backup:
             )
             (config / "pg_hba.conf").write_text("local all postgres peer\n")
             (config / "pg_ident.conf").write_text("")
-            with self.server(data, config, scratch):
-                self.query("SELECT count(*) FROM dag_run", scratch)
+            with self.server.running(data, config, scratch):
+                self.server.query("SELECT count(*) FROM dag_run", scratch, self.settings.database)
                 dump = self.settings.programs / "pg_dump"
-                run([dump, "--file=/dev/null", *self.connection(scratch), self.settings.database])
+                run([dump, "--file=/dev/null", *self.server.connection(scratch), self.settings.database])
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-    # --- A server of our own ------------------------------------------------------------------------------------------
-    def connection(self, directory: Path) -> list[str]:
-        """Return the options with which a client reaches a server that listens in a directory."""
-        return [f"--host={directory}", f"--port={self.settings.port}", "--username=postgres", "--no-password"]
-
-    def query(self, statement: str, directory: Path, database: str | None = None) -> str:
-        """Return the one value that a statement yields."""
-        options = ["--no-psqlrc", "--tuples-only", "--no-align", f"--command={statement}", *self.connection(directory)]
-        return run([self.settings.programs / "psql", *options, database or self.settings.database], quiet=True).strip()
-
-    @contextlib.contextmanager
-    def server(self, data: Path, config: Path, directory: Path) -> Iterator[None]:
-        """Run a PostgreSQL server until it has recovered and can be asked, and stop it in order.
-
-        Raises Problem when it ends before that.
-
-        :param directory: where it listens, on a socket, and keeps its log: nobody else reaches it.
-        """
-        log = directory / "server.log"
-        settings = {
-            "config_file": config / "postgresql.conf",
-            "hba_file": config / "pg_hba.conf",
-            "ident_file": config / "pg_ident.conf",
-            "external_pid_file": "",
-            "listen_addresses": "",
-            "unix_socket_directories": directory,
-            "port": self.settings.port,
-            "ssl": "off",
-            "logging_collector": "off",
-            # A host with other limits than the one of the backup could not replay its WAL otherwise.
-            "hot_standby": "off",
-        }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [str(self.settings.programs / "postgres"), "-D", str(data), *options],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
-        try:
-            self._wait_until_recovered(process, directory, log)
-            yield
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            code = process.wait()
-        if code != 0:
-            raise Problem(f"PostgreSQL ended with {code}: {_end_of(log)}")
-
-    def _wait_until_recovered(self, process: subprocess.Popen[bytes], directory: Path, log: Path) -> None:
-        """Wait as long as it recovers: that may take hours, and it ends by itself when it cannot."""
-        ready = [
-            self.settings.programs / "pg_isready",
-            "--quiet",
-            f"--host={directory}",
-            f"--port={self.settings.port}",
-        ]
-        while process.poll() is None:
-            if subprocess.run([str(part) for part in ready], check=False).returncode == 0:
-                return
-            time.sleep(0.2)  # paces the asking; what is waited for is the answer
-        raise Problem(f"PostgreSQL could not recover: {_end_of(log)}")
 
     # --- Take away, bring back ----------------------------------------------------------------------------------------
     @property
@@ -451,8 +278,8 @@ class Backup:
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             try:
-                with self.server(self.settings.data, self.settings.config, directory):
-                    last = self.query(
+                with self.server.running(self.settings.data, self.settings.config, directory):
+                    last = self.server.query(
                         "SELECT pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC'", directory, "postgres"
                     )
             except Problem as problem:
@@ -465,13 +292,11 @@ class Backup:
         return {"recovered_to": f"{last} UTC" if last else "the end of the backup"}
 
 
-def _end_of(log: Path) -> str:
-    return " | ".join(log.read_text(errors="replace").splitlines()[-12:])
-
-
 def main() -> None:
     """Do what the command line says; print its result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="airflow-backup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=("full", "diff", "snapshot", "list", "restore"))
     parser.add_argument("--to", help="time to return to, UTC unless it says otherwise; the latest without it")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help=argparse.SUPPRESS)
