@@ -39,7 +39,8 @@ def processes(root: str = "/proc") -> list[Process]:
 def task_processes(worker: int, table: list[Process]) -> list[Process]:
     """Return the task processes of a worker: the pool's processes are the supervisors, their children the tasks.
 
-    Other processes may have children, too; only a task leads a process group. airflow_celery_cluster.fence has the same rule.
+    Other processes may have children, too; only a task leads a process group. airflow_celery_cluster.fence has the
+    same rule.
 
     :param worker: id of the worker's main process; 0 for none.
     """

@@ -19,6 +19,15 @@ def test_tasks_run_on_every_worker(cluster: Cluster, client: AirflowClient, run_
         assert cluster.host_of(client.result("cluster_check", task)["host"]) == cluster.host_of(task.hostname)
 
 
+def complete_log(client: AirflowClient, task: TaskInstance) -> str:
+    """Return the log of a task with its end, which is sent when Airflow already says that the task has ended."""
+    return wait_for(
+        lambda: text if "Done." in (text := client.log("cluster_check", task)) else None,
+        what=f"the end of the log of {task.label}",
+        seconds=10,
+    )
+
+
 def test_log_of_a_task_is_in_the_log_store(
     cluster: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:
@@ -27,12 +36,7 @@ def test_log_of_a_task_is_in_the_log_store(
     }
     assert set(by_worker) == set(cluster.workers)
     for task in by_worker.values():
-        # The last lines are sent when Airflow already says that the task has ended.
-        log = wait_for(
-            lambda task=task: text if "Done." in (text := client.log("cluster_check", task)) else None,
-            what=f"the end of the log of {task.label}",
-            seconds=10,
-        )
+        log = complete_log(client, task)
         assert f"/tasks/dag_id=cluster_check/run_id={task.run_id}" in log, log
         assert ":8793/" not in log, log
         assert task.hostname in log
