@@ -284,7 +284,7 @@ class AirflowClient:
         return self.call("GET", path, map_index=task.map_index, deserialize="true")["value"]
 
     def log(self, dag_id: str, task: TaskInstance) -> str:
-        """Return the log of a task's last try, as the API server got it from the worker."""
+        """Return the log of a task's try, as the UI shows it."""
         path = (
             f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(task.run_id)}"
             f"/taskInstances/{task.task_id}/logs/{task.try_number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,8 @@ from typing import Literal
 Clock = Literal["monotonic", "time"]
 # Seconds without a sign of life after which an execution stood still, and did not merely wait for a busy machine.
 STILL = 2.0
+# So many seconds before its last sign of life the log of an execution may end that did not come to its own end.
+CUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -116,3 +119,20 @@ def recovery_times(executions: Sequence[Execution], since: float) -> list[float]
         if later:
             times.append(min(later) - since)
     return times
+
+
+def signs_in_log(text: str) -> list[float]:
+    """Return the moments of the ledger's lines in a log, as they are there: monotonic clock."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith('{"task"'):
+            # The last line of a process that was killed may be half a line.
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(float(json.loads(line)["monotonic"]))
+    return found
+
+
+def missing_signs(execution: Execution, logged: Sequence[float]) -> list[float]:
+    """Return the moments of an execution that its log must have, and does not."""
+    until = execution.last if execution.ended else execution.last - CUT
+    return [sign for sign in execution.signs if sign <= until and sign not in logged]

@@ -26,8 +26,13 @@ SERVICES = {
     "dag-processor": ("airflow_dag_processor", "airflow-dag-processor.service"),
     "triggerer": ("airflow_triggerer", "airflow-triggerer.service"),
     "flower": ("flower", "airflow-flower.service"),
+    "log-store": ("airflow_api_server", "airflow-log-store.service"),
 }
 WORKER = "airflow-worker.service"
+LOG_STORE = "airflow-log-store.service"
+LOG_SHIPPER = "airflow-log-shipper.service"
+# Longer than most tasks of the load still run.
+LOG_STORE_AWAY_SECONDS = 20
 EXECUTION_APIS = ("airflow-execution-api@8091", "airflow-execution-api@8092")
 
 
@@ -148,6 +153,12 @@ def api_servers(scene: Scene, verb: str) -> None:
     """Stop or start every API server and every Execution API of the cluster."""
     for host in scene.cluster.groups["airflow_api_server"]:
         scene.machines.run(host, "systemctl", verb, "airflow-api-server@8081", *EXECUTION_APIS)
+
+
+def log_stores(scene: Scene, verb: str) -> None:
+    """Stop or start every log store of the cluster."""
+    for host in scene.cluster.groups["airflow_api_server"]:
+        scene.machines.run(host, "systemctl", verb, LOG_STORE)
 
 
 def answers_again(scene: Scene) -> bool:
@@ -316,6 +327,25 @@ FAULTS: tuple[Fault, ...] = (
         heal=lambda scene: api_servers(scene, "start"),
         load=LONG,
     ),
+    Fault(
+        "log-store-stopped",
+        f"every log store is stopped for {LOG_STORE_AWAY_SECONDS} s",
+        inject=lambda scene: log_stores(scene, "stop"),
+        until=Wait(LOG_STORE_AWAY_SECONDS),
+        heal=lambda scene: log_stores(scene, "start"),
+    ),
+    Fault(
+        "kill-log-shipper",
+        "kill -9 of a worker's log shipper",
+        inject=lambda scene: scene.machines.kill_unit(scene.worker, LOG_SHIPPER),
+    ),
+    Fault(
+        "log-shipper-hangs",
+        f"a worker's log shipper stands still for {LOG_STORE_AWAY_SECONDS} s",
+        inject=lambda scene: scene.machines.signal_unit(scene.worker, "STOP", LOG_SHIPPER),
+        until=Wait(LOG_STORE_AWAY_SECONDS),
+        heal=lambda scene: scene.machines.signal_unit(scene.worker, "CONT", LOG_SHIPPER),
+    ),
     *(kill_service(service) for service in SERVICES),
     *(restart_service(service) for service in SERVICES),
     Fault(
@@ -337,6 +367,7 @@ SHORT = frozenset(
         "kill-both-execution-apis",
         "redis-data-loss",
         "drain-too-long",
+        "log-store-stopped",
     }
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}

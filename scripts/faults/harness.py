@@ -6,8 +6,8 @@ import http.client
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from airflow_client import AirflowClient, ApiError, DagRun, TaskInstance, WaitTimeout, wait_for
@@ -21,6 +21,8 @@ DAG = "failover_load"
 TRANSIENT = (ApiError, OSError, http.client.HTTPException, json.JSONDecodeError)
 # So long a component may take until it is healthy again: Airflow itself calls one unhealthy after 30 s.
 HEALTHY_SECONDS = 180
+# So long the last lines of a log may take to the log store after everything is healthy.
+LOG_SECONDS = 30
 
 
 class Scene:
@@ -172,6 +174,37 @@ def tasks_of(scene: Scene, run_id: str) -> list[TaskInstance]:
     return [task for task in found if task.map_index >= 0 or task.task_id.startswith("count")]
 
 
+def log_problems(scene: Scene, executions: Sequence[ledger.Execution]) -> list[str]:
+    """Compare the logs with the ledger; return what is missing, out of order or there twice.
+
+    The log of each try reaches to the end of its executions, or to their cut.
+    """
+    instances = {f"{task.task_id}[{task.map_index}]": task for task in tasks_of(scene, scene.run_id)}
+    problems = []
+    for task, attempt in sorted({(one.task, one.attempt) for one in executions}):
+        logged = ledger.signs_in_log(scene.client.log(DAG, replace(instances[task], try_number=attempt)))
+        if logged != sorted(set(logged)):
+            problems.append(f"the log of {task}, try {attempt}, has lines out of order or twice")
+        for one in executions:
+            if (one.task, one.attempt) == (task, attempt) and (missing := ledger.missing_signs(one, logged)):
+                problems.append(
+                    f"the log of {task}, try {attempt}, lacks {len(missing)} of {len(one.signs)} lines of {one.host}, "
+                    f"the last one {one.last - missing[-1]:.1f} s before the end"
+                )
+    return problems
+
+
+def wait_for_logs(scene: Scene, executions: Sequence[ledger.Execution]) -> list[str]:
+    """Wait until the logs have all that they must have; return what is wrong with them after the timeout."""
+    try:
+        wait_for(
+            lambda: not log_problems(scene, executions), what="complete logs", seconds=LOG_SECONDS, transient=TRANSIENT
+        )
+    except WaitTimeout:
+        return log_problems(scene, executions)
+    return []
+
+
 def judge(scene: Scene, run: DagRun, result: Result) -> None:
     """Check the invariants, and note what is broken."""
     found = scene.executions()
@@ -186,6 +219,7 @@ def judge(scene: Scene, run: DagRun, result: Result) -> None:
             f"{first.last - scene.injected:.1f} s and on {second.host} from {second.begin - scene.injected:.1f} s on"
         )
     result.problems += [f"{task} never came to its end" for task in result.lost]
+    result.problems += wait_for_logs(scene, found)
     if run.state != "success":
         result.problems.append(f"the DAG run ended {run.state}")
     states = Counter(task.state for task in tasks_of(scene, scene.run_id))

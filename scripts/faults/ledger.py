@@ -12,10 +12,22 @@ from ledger import (
     Execution,
     interrupted,
     lost,
+    missing_signs,
     overlapping,
     read,
     recovery_times,
+    signs_in_log,
     woken,
 )
 
-__all__ = ["Execution", "interrupted", "lost", "overlapping", "read", "recovery_times", "woken"]
+__all__ = [
+    "Execution",
+    "interrupted",
+    "lost",
+    "missing_signs",
+    "overlapping",
+    "read",
+    "recovery_times",
+    "signs_in_log",
+    "woken",
+]

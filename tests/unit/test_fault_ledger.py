@@ -31,6 +31,16 @@ def test_a_task_that_moved_is_neither_lost_nor_run_twice_at_once() -> None:
     assert ledger.recovery_times(found, since=12.5) == [17.5]
 
 
+def test_the_log_of_an_execution_has_every_line_up_to_its_end_or_two_seconds_before_its_cut() -> None:
+    dead, retry = ledger.read([*DEAD, *RETRY])
+    assert ledger.signs_in_log("\n".join(["[base] Started", *DEAD, DEAD[-1][:30]])) == [10, 11, 12]
+    assert ledger.missing_signs(dead, [10]) == []
+    assert ledger.missing_signs(dead, []) == [10]
+    assert ledger.missing_signs(retry, [30, 31, 32]) == []
+    assert ledger.missing_signs(retry, [30, 32]) == [31]
+    assert ledger.missing_signs(retry, [30, 31]) == [32]
+
+
 def test_two_executions_at_once_are_found() -> None:
     pairs = ledger.overlapping(ledger.read(DEAD + EARLY + WELL))
     assert [(first.host, second.host) for first, second in pairs] == [("worker1", "worker2")]

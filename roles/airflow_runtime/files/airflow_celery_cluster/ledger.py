@@ -5,6 +5,7 @@ Imports nothing of Airflow, because a task's child process uses it, too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,13 +13,20 @@ from typing import Any
 
 
 def note(ledger: str, entry: dict[str, Any], event: str) -> None:
-    """Append one line to the ledger, in one write: a process that is killed leaves whole lines only."""
+    """Append one line to the ledger, in one write: a process that is killed leaves whole lines only.
+
+    The same line goes to the log of the task. Where both are compared, the ledger is the truth.
+    """
     now = {"event": event, "time": time.time(), "monotonic": time.monotonic(), "pid": os.getpid()}
+    line = json.dumps(entry | now)
     descriptor = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, (json.dumps(entry | now) + "\n").encode())
+        os.write(descriptor, f"{line}\n".encode())
     finally:
         os.close(descriptor)
+    # Nobody reads it when the process that watches the task has been killed.
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 def work(ledger: str, entry: dict[str, Any], seconds: float, beat: float) -> None:

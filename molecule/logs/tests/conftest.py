@@ -1,0 +1,43 @@
+"""What the tests of the logs share.
+
+They run against local machines that an inventory describes and that may be treated roughly:
+``pytest molecule/logs/tests --ansible-inventory <path>``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(PROJECT / "scripts"))
+
+from cluster_inventory import Cluster  # noqa: E402
+from faults.harness import DAG, Scene  # noqa: E402
+from faults.machines import Machines  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The cluster under test."""
+    inventory = request.config.getoption("ansible_inventory") or PROJECT / "molecule/default/inventory"
+    return Cluster.read(Path(inventory).resolve())
+
+
+@pytest.fixture(scope="session")
+def machines(cluster: Cluster) -> Machines:
+    """Its machines, from outside."""
+    return Machines(cluster)
+
+
+@pytest.fixture
+def scene(cluster: Cluster, machines: Machines) -> Scene:
+    """The cluster with a healthy start, and its DAG of the load ready."""
+    client = cluster.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    found = Scene(cluster, machines, client)
+    assert found.wait_until_healthy() == []
+    return found

@@ -1,0 +1,68 @@
+"""The log of a task is readable up to its last moment, whatever became of the host that wrote it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from airflow_client import TaskInstance, wait_for
+from cluster_inventory import Cluster
+from faults import ledger
+from faults.harness import DAG, TRANSIENT, Scene, tasks_of, wait_for_logs
+from faults.machines import Machines
+
+# Between two lines of a task, in seconds
+BEAT = 0.1
+
+
+def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(scene: Scene, machines: Machines) -> None:
+    scene.begin_load({"tasks": 4, "seconds": 20, "beat": BEAT})
+    scene.injected = time.monotonic()
+    machines.power_off(scene.worker)
+    try:
+        wait_for(scene.moved, what="the lost tasks run elsewhere", seconds=120, interval=0.5)
+        instances = {f"{task.task_id}[{task.map_index}]": task for task in tasks_of(scene, scene.run_id)}
+        # As a person reads it in the meantime, before anything of the worker can come back.
+        logs = {name: scene.client.log(DAG, replace(instances[name], try_number=1)) for name in scene.hit}
+        assert not machines.is_on(scene.worker)
+    finally:
+        machines.power_on(scene.worker)
+    assert scene.wait_for_run(scene.run_id, 300).state == "success"
+    found = scene.executions()
+    lost = [one for one in found if one.host == scene.worker and not one.ended]
+    assert {one.task for one in lost} == scene.hit
+    for one in lost:
+        logged = ledger.signs_in_log(logs[one.task])
+        assert ledger.missing_signs(one, logged) == []
+        print(f"{one.task}: the log ends {one.last - logged[-1]:.2f} s before the ledger on the lost machine")
+    assert wait_for_logs(scene, found) == []
+
+
+def test_a_deferred_task_has_one_log_of_worker_and_trigger(scene: Scene) -> None:
+    scene.run_id = scene.client.trigger(DAG, {"tasks": 0, "deferred": 1, "seconds": 10, "beat": BEAT})
+    scene.tasks = ["deferred[0]"]
+
+    def task() -> TaskInstance:
+        return next(task for task in tasks_of(scene, scene.run_id) if task.task_id == "deferred")
+
+    wait_for(scene.all_deferred, what="the deferred task in the triggerer", seconds=90, transient=TRANSIENT)
+    waiting = wait_for(
+        lambda: text if "trigger" in (text := scene.client.log(DAG, task())).lower() else None,
+        what="the part of the trigger",
+        seconds=10,
+    )
+    assert "DEFERRED" in waiting
+    assert scene.wait_for_run(scene.run_id, 120).state == "success"
+    found = scene.executions()
+    assert [one.task for one in found] == ["deferred[0]"]
+    assert wait_for_logs(scene, found) == []
+    log = scene.client.log(DAG, task())
+    assert waiting.splitlines()[-1] in log
+    assert ".log.trigger." in log
+
+
+def test_no_process_serves_logs(cluster: Cluster, machines: Machines) -> None:
+    for name in machines.names:
+        listening = machines.run(name, "ss", "--listening", "--tcp", "--numeric", "--no-header")
+        assert not {"8793", "8794"} & {line.split()[3].rsplit(":", 1)[-1] for line in listening.splitlines()}
+    assert cluster.workers

@@ -1,0 +1,151 @@
+"""Who may write to the log store, and who may read there."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from airflow_client import wait_for
+from cluster_inventory import Cluster
+from faults.machines import Machines
+
+STORE = "/var/lib/airflow-log-store"
+SOCKET = "/run/airflow-log-shipper/lines.sock"
+SEND = (
+    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())"
+)
+# The first frame of RELP, which a log store answers.
+HELLO = "relp_version=0\nrelp_software=test\ncommands=syslog"
+
+
+@pytest.fixture
+def marker() -> str:
+    """A text that is in no log yet."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def worker(cluster: Cluster) -> str:
+    """A worker."""
+    return cluster.workers[0]
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> str:
+    """The host of a log store."""
+    return cluster.groups["airflow_api_server"][0]
+
+
+def send(machines: Machines, worker: str, text: str) -> None:
+    """Send lines as the code of a task does."""
+    machines.told(worker, text, "runuser", "--user=airflow-worker", "--", "python3", "-c", SEND, SOCKET)
+
+
+def files_with(machines: Machines, host: str, marker: str) -> list[str]:
+    """Return the files on a host that hold a text, below all directories that could be reached."""
+    found = machines.run(
+        host, "grep", "--recursive", "--files-with-matches", marker, STORE, "/etc", "/tmp", check=False
+    )
+    return found.split()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../../../etc/{marker}",
+        "/etc/{marker}",
+        "dag_id=../run_id=a/task_id=b/attempt=1.log",
+        "dag_id=a/run_id=b/task_id=c/../../../../attempt=1.log",
+        "dag_id=a/run_id=b/task_id=c/attempt=1.log/../../../../../{marker}",
+        "dag_id=a/run_id=b/attempt=1.log",
+        "dag_processor/../../{marker}.log",
+        "dag_processor/2026-01-01/.hidden.log",
+        "{marker}",
+    ],
+)
+def test_a_path_of_another_form_is_dropped(
+    cluster: Cluster, machines: Machines, worker: str, store: str, marker: str, path: str
+) -> None:
+    good = f"dag_id=access/run_id={marker}/task_id=test/attempt=1.log"
+    forged = path.format(marker=marker)
+    send(machines, worker, f"task\t{forged}\tforged {marker}\ntask\t{good}\tgood {marker}\n")
+    # The lines of a host arrive in order: what was before the good one has been judged.
+    wait_for(lambda: files_with(machines, store, f"good {marker}"), what="the good line", seconds=20)
+    assert files_with(machines, store, f"good {marker}") == [f"{STORE}/tasks/{good}.{cluster.address(worker)}"]
+    assert files_with(machines, store, f"forged {marker}") == []
+
+
+@pytest.fixture
+def foreign(machines: Machines, worker: str) -> Iterator[tuple[str, str]]:
+    """A certificate of another authority with the name of a worker."""
+    directory = machines.run(worker, "mktemp", "--directory").strip()
+    key, certificate = f"{directory}/key.pem", f"{directory}/certificate.pem"
+    machines.run(
+        worker,
+        *(
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+        ),
+        *("-keyout", key, "-out", certificate, "-subj", f"/CN={worker}", "-addext", f"subjectAltName=DNS:{worker}"),
+    )
+    yield certificate, key
+    machines.run(worker, "rm", "-r", directory)
+
+
+def answer(machines: Machines, cluster: Cluster, host: str, store: str, *certificate: str) -> str:
+    """Return what a log store answers to the first frame of a client with a certificate."""
+    port = cluster.variables[store]["log_store_port"]
+    client = shlex.join(
+        [
+            *(
+                "timeout",
+                "10",
+                "openssl",
+                "s_client",
+                "-quiet",
+                "-verify_return_error",
+                "-CAfile",
+                "/etc/airflow/tls/ca.pem",
+            ),
+            *("-connect", f"{cluster.address(store)}:{port}", *certificate),
+        ]
+    )
+    frame = shlex.quote(f"1 open {len(HELLO)} {HELLO}\n")
+    # It ends at the answer, or when the connection does.
+    script = f"coproc {client}; printf %s {frame} >&${{COPROC[1]}}; head --lines=1 <&${{COPROC[0]}}; kill $COPROC_PID"
+    return machines.run(host, "bash", "-c", script, check=False)
+
+
+def test_a_client_needs_a_certificate_of_the_authority(
+    cluster: Cluster, machines: Machines, worker: str, store: str, foreign: tuple[str, str]
+) -> None:
+    own = ("-cert", "/etc/airflow/tls/log-shipper.pem", "-key", "/etc/airflow/tls/log-shipper.pem.key")
+    certificate, key = foreign
+    assert answer(machines, cluster, worker, store, *own).startswith("1 rsp ")
+    assert answer(machines, cluster, worker, store, "-cert", certificate, "-key", key) == ""
+    assert answer(machines, cluster, worker, store) == ""
+
+
+def test_only_the_api_server_reads_the_log_store(cluster: Cluster, machines: Machines, store: str, marker: str) -> None:
+    good = f"dag_id=access/run_id={marker}/task_id=test/attempt=1.log"
+    send(machines, cluster.workers[0], f"task\t{good}\tgood {marker}\n")
+    (path,) = wait_for(lambda: files_with(machines, store, f"good {marker}"), what="the line", seconds=20)
+    assert marker in machines.run(store, "runuser", "--user=airflow-api-server", "--", "cat", path)
+    append = f"echo forged >>{shlex.quote(path)}"
+    for user in ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"):
+        refused = machines.run(store, "runuser", f"--user={user}", "--", "sh", "-c", append, check=False, errors=True)
+        assert "Permission denied" in refused
+        if user != "airflow-api-server":
+            refused = machines.run(store, "runuser", f"--user={user}", "--", "cat", path, check=False, errors=True)
+            assert "Permission denied" in refused
+    assert "forged" not in machines.run(store, "cat", path)
