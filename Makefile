@@ -9,7 +9,7 @@ LOCAL := -i inventory/local
 FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
 # Who says it, before each line; it goes on reading when it is interrupted, because there is a clean-up to tell of.
 PREFIXED = (trap '' INT TERM; exec sed --unbuffered 's/^/$(patsubst test-%,%,$@)  /')
-SCENARIOS := default security operations scale backup failover
+SCENARIOS := default security logs operations scale backup failover
 
 .PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare bench docs lock
 
@@ -57,7 +57,7 @@ test: setup ## Run every check and the scenarios, without the long operations; o
 	$(MAKE) --jobs=2 test-debian13 test-debian12
 
 test-debian13: setup
-	(scripts/molecule 13 roles && PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security) 2>&1 | $(PREFIXED)
+	(scripts/molecule 13 roles && PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security logs) 2>&1 | $(PREFIXED)
 
 test-debian12: setup
 	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)

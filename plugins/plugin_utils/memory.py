@@ -17,8 +17,8 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.role_defaul
 # What MemTotal loses or gains with a kernel must not restart a database: it counts in steps of 1/32 to 1/16 of itself.
 STEPS = 16
 
-# Kernel, systemd, SSH, journal, HAProxy, and whoever logs in.
-LEAST_SYSTEM = 160
+# Kernel, systemd, SSH, journal, HAProxy, log shipper, log store, and whoever logs in.
+LEAST_SYSTEM = 192
 MOST_SYSTEM = 4096
 # A PostgreSQL without clients: its shared buffers at their least, its background processes, some page cache.
 LEAST_POSTGRES: Mapping[str, int] = {"main": 64, "results": 32}

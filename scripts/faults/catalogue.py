@@ -295,6 +295,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=lambda scene: scene.machines.fill_log_disk(scene.worker),
         until=Wait(15),
         heal=lambda scene: scene.machines.empty_log_disk(scene.worker),
+        complete_logs=False,
         load={"tasks": 16, "seconds": 8},
     ),
     Fault(
