@@ -90,6 +90,7 @@ SET_BY_THE_ROLES = frozenset(
         "backup_restore_source",
         "certificates_current_ca",
         "debian_packages_installed",
+        "log_store_files",
         "preflight_inventory",
         "systemd_unit_drop_ins",
         "upgrade_pool_slots",

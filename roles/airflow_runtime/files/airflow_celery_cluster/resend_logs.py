@@ -3,10 +3,11 @@
 A restored or added log store is empty, and a log shipper that was killed while a log store was unavailable has lost
 lines. The files are on the hosts that wrote them, for ``airflow_housekeeping_local_log_days``. ::
 
-    airflow-run worker airflow_celery_cluster.resend_logs < stored.json
+    airflow-run worker airflow_celery_cluster.resend_logs ADDRESS_OF_A_LOG_STORE... < stored
 
-The standard input is JSON, ``{address of a log store: {path of a stored file: its bytes}}``. The result is a line of
-JSON: ``files`` and ``bytes`` that were sent to the shipper. Whoever reads a stored log shows no line twice.
+The standard input has a line for each stored file of all hosts: address of the log store, size in bytes and path, with
+tabs between them. The result is a line of JSON: ``files`` and ``bytes`` that were sent to the shipper. The UI shows no
+line of a log twice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from airflow.configuration import conf
@@ -85,9 +86,24 @@ def resend(address: str, directory: Path, stored: Mapping[str, Mapping[str, int]
     return sent
 
 
+def read_stored(stores: Iterable[str], lines: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return the files of each log store with their sizes.
+
+    :param stores: addresses of all log stores, because one without a file has no line.
+    """
+    stored: dict[str, dict[str, int]] = {store: {} for store in stores}
+    for line in lines:
+        store, size, path = line.rstrip("\n").split("\t", 2)
+        stored[store][path] = int(size)
+    return stored
+
+
+def main(stores: Sequence[str]) -> None:
+    """Send what differs from the stored files of these log stores."""
+    stored = read_stored(stores, (line for line in sys.stdin if line.strip()))
+    sent = resend(conf.get("task_logs", "socket"), Path(conf.get("logging", "base_log_folder")), stored)
+    print(json.dumps(sent))
+
+
 if __name__ == "__main__":
-    print(
-        json.dumps(
-            resend(conf.get("task_logs", "socket"), Path(conf.get("logging", "base_log_folder")), json.load(sys.stdin))
-        )
-    )
+    main(sys.argv[1:])
