@@ -12,12 +12,26 @@ from cluster_inventory import Cluster
 from faults.machines import Machines
 
 STORE = "/var/lib/airflow-log-store"
+AS_API_SERVER = ("runuser", "--user=airflow-api-server", "--supp-group=airflow-log-store", "--")
 SOCKET = "/run/airflow-log-shipper/lines.sock"
-SEND = (
-    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())"
-)
-# The first frame of RELP, which a log store answers.
-HELLO = "relp_version=0\nrelp_software=test\ncommands=syslog"
+SEND = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())"
+# Sends the first frame of RELP, which a log store answers, and prints the beginning of the answer.
+CLIENT = """
+import socket, ssl, sys
+
+address, name, port, *certificate = sys.argv[1:]
+hello = "relp_version=0\\nrelp_software=test\\ncommands=syslog"
+context = ssl.create_default_context(cafile="/etc/airflow/tls/ca.pem")
+if certificate:
+    context.load_cert_chain(*certificate)
+with socket.create_connection((address, int(port)), timeout=10) as plain:
+    with context.wrap_socket(plain, server_hostname=name) as connection:
+        try:
+            connection.sendall(f"1 open {len(hello)} {hello}\\n".encode())
+            print(connection.recv(100).decode())
+        except (ssl.SSLError, ConnectionError):
+            pass
+"""
 
 
 @pytest.fixture
@@ -56,7 +70,7 @@ def files_with(machines: Machines, host: str, marker: str) -> list[str]:
     [
         "../../../../etc/{marker}",
         "/etc/{marker}",
-        "dag_id=../run_id=a/task_id=b/attempt=1.log",
+        "../dag_id=a/run_id=b/task_id=c/attempt=1.log",
         "dag_id=a/run_id=b/task_id=c/../../../../attempt=1.log",
         "dag_id=a/run_id=b/task_id=c/attempt=1.log/../../../../../{marker}",
         "dag_id=a/run_id=b/attempt=1.log",
@@ -103,49 +117,33 @@ def foreign(machines: Machines, worker: str) -> Iterator[tuple[str, str]]:
 
 
 def answer(machines: Machines, cluster: Cluster, host: str, store: str, *certificate: str) -> str:
-    """Return what a log store answers to the first frame of a client with a certificate."""
-    port = cluster.variables[store]["log_store_port"]
-    client = shlex.join(
-        [
-            *(
-                "timeout",
-                "10",
-                "openssl",
-                "s_client",
-                "-quiet",
-                "-verify_return_error",
-                "-CAfile",
-                "/etc/airflow/tls/ca.pem",
-            ),
-            *("-connect", f"{cluster.address(store)}:{port}", *certificate),
-        ]
-    )
-    frame = shlex.quote(f"1 open {len(HELLO)} {HELLO}\n")
-    # It ends at the answer, or when the connection does.
-    script = f"coproc {client}; printf %s {frame} >&${{COPROC[1]}}; head --lines=1 <&${{COPROC[0]}}; kill $COPROC_PID"
-    return machines.run(host, "bash", "-c", script, check=False)
+    """Return what a log store answers to the first frame of a client; nothing if it ends the connection."""
+    port = str(cluster.variables[store].get("log_store_port", 20514))
+    return machines.told(host, CLIENT, "python3", "-", cluster.address(store), store, port, *certificate)
 
 
 def test_a_client_needs_a_certificate_of_the_authority(
     cluster: Cluster, machines: Machines, worker: str, store: str, foreign: tuple[str, str]
 ) -> None:
-    own = ("-cert", "/etc/airflow/tls/log-shipper.pem", "-key", "/etc/airflow/tls/log-shipper.pem.key")
-    certificate, key = foreign
+    own = ("/etc/airflow/tls/log-shipper.pem", "/etc/airflow/tls/log-shipper.pem.key")
     assert answer(machines, cluster, worker, store, *own).startswith("1 rsp ")
-    assert answer(machines, cluster, worker, store, "-cert", certificate, "-key", key) == ""
-    assert answer(machines, cluster, worker, store) == ""
+    assert answer(machines, cluster, worker, store, *foreign).strip() == ""
+    assert answer(machines, cluster, worker, store).strip() == ""
 
 
 def test_only_the_api_server_reads_the_log_store(cluster: Cluster, machines: Machines, store: str, marker: str) -> None:
     good = f"dag_id=access/run_id={marker}/task_id=test/attempt=1.log"
     send(machines, cluster.workers[0], f"task\t{good}\tgood {marker}\n")
     (path,) = wait_for(lambda: files_with(machines, store, f"good {marker}"), what="the line", seconds=20)
-    assert marker in machines.run(store, "runuser", "--user=airflow-api-server", "--", "cat", path)
+    # Its unit has the group.
+    assert marker in machines.run(store, *AS_API_SERVER, "cat", path)
     append = f"echo forged >>{shlex.quote(path)}"
-    for user in ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"):
-        refused = machines.run(store, "runuser", f"--user={user}", "--", "sh", "-c", append, check=False, errors=True)
-        assert "Permission denied" in refused
-        if user != "airflow-api-server":
-            refused = machines.run(store, "runuser", f"--user={user}", "--", "cat", path, check=False, errors=True)
+    refused = machines.run(store, *AS_API_SERVER, "sh", "-c", append, check=False, errors=True)
+    assert "Permission denied" in refused
+    for user in ("airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"):
+        for command in (append, f"cat {shlex.quote(path)}"):
+            refused = machines.run(
+                store, "runuser", f"--user={user}", "--", "sh", "-c", command, check=False, errors=True
+            )
             assert "Permission denied" in refused
     assert "forged" not in machines.run(store, "cat", path)
