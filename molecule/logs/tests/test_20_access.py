@@ -14,7 +14,14 @@ from faults.machines import Machines
 STORE = "/var/lib/airflow-log-store"
 AS_API_SERVER = ("runuser", "--user=airflow-api-server", "--supp-group=airflow-log-store", "--")
 SOCKET = "/run/airflow-log-shipper/lines.sock"
-SEND = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())"
+SEND = """
+import socket, sys
+
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(10)
+    connection.connect(sys.argv[1])
+    connection.sendall(sys.stdin.buffer.read())
+"""
 # Sends the first frame of RELP, which a log store answers, and prints the beginning of the answer.
 CLIENT = """
 import socket, ssl, sys
