@@ -18,7 +18,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.role_defaul
 STEPS = 16
 
 # Kernel, systemd, SSH, journal, HAProxy, log shipper, log store, and whoever logs in.
-LEAST_SYSTEM = 192
+LEAST_SYSTEM = 160
 MOST_SYSTEM = 4096
 # A PostgreSQL without clients: its shared buffers at their least, its background processes, some page cache.
 LEAST_POSTGRES: Mapping[str, int] = {"main": 64, "results": 32}
