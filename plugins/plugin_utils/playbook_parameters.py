@@ -20,6 +20,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings im
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_rules import MISSPELT
 
 PREFIX = "cluster_"
+COLLECTION = "airflow_celery.cluster."
 # How alike a name with the prefix is at least to the parameter that is recommended instead.
 LIKE_OURS = 0.7
 
@@ -30,10 +31,14 @@ def parameters_of(playbooks: Iterable[str], root: Path = ROOT) -> frozenset[str]
     :param playbooks: as ``ansible-playbook`` gets them: paths, or names such as
         ``airflow_celery.cluster.drain_worker``. A playbook of another project may import any of the collection.
     """
-    ours = {path.stem: path for pattern in ("*.yml", "playbooks/*.yml") for path in root.glob(pattern)}
-    names = [Path(given).stem if given.endswith((".yml", ".yaml")) else given.rsplit(".", 1)[-1] for given in playbooks]
-    read = [ours[name] for name in names] if set(names) <= ours.keys() else ours.values()
-    return frozenset(name for path in read for name in _parameters_in(path))
+    ours = {path.resolve() for pattern in ("*.yml", "playbooks/*.yml") for path in root.glob(pattern)}
+    read = {
+        root.resolve() / "playbooks" / f"{given.removeprefix(COLLECTION)}.yml"
+        if given.startswith(COLLECTION)
+        else Path(given).resolve()
+        for given in playbooks
+    }
+    return frozenset(name for path in (read if read <= ours else ours) for name in _parameters_in(path))
 
 
 def _parameters_in(path: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.playbook_parameters import parameters_of
 from sample_inventory import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ TRACKED = [
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE))
 PLAYBOOKS = {path.stem: path.read_text() for path in ROOT.glob("playbooks/*.yml")}
+PARAMETERS = parameters_of(map(str, ROOT.glob("playbooks/*.yml")))
 ROLES = {path.name for path in ROOT.glob("roles/*")}
 GROUPS = set(re.findall(r"^ +(\w+):", (ROOT / "inventory/production.example/hosts.yml").read_text(), re.MULTILINE))
 # What is code in a page: between backticks, or indented, or fenced.
@@ -192,6 +194,34 @@ PREFIX = "|".join(sorted(ROLES - {"local_machines"}, key=len, reverse=True))
 def test_every_variable_exists(page: Path) -> None:
     words = {word for line in code(page) for word in re.findall(rf"(?<![\w./-])((?:{PREFIX})_\w+)\b(?![/.-])", line)}
     assert {word for word in words if not known(word) and not word.endswith("_")} == set()
+
+
+# A page of a reader's own playbooks would name them; there is none.
+PASSED_BY_PLAYBOOKS = {
+    name
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+    for step, spec in yaml.safe_load(path.read_text())["argument_specs"].items()
+    for name in spec.get("options") or {}
+    if step != "main"
+} - {
+    name
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+    for name in yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options") or {}
+}
+
+
+@every_page
+def test_no_page_names_a_parameter_of_a_task_file(page: Path) -> None:
+    """The preflight refuses it in an inventory and on the command line."""
+    found = {word for line in code(page) for word in re.findall(r"\w+", line)} & PASSED_BY_PLAYBOOKS
+    assert found == set()
+
+
+@every_page
+def test_a_table_of_parameters_has_names_that_a_playbook_reads(page: Path) -> None:
+    tables = re.findall(r"^\| `-e` \|.*\n\|[-|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE)
+    names = {name for table in tables for name in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)}
+    assert names - SPECS.keys() - PARAMETERS == set()
 
 
 def default(name: str) -> Any:

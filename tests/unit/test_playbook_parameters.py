@@ -15,17 +15,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DRAIN = frozenset({"cluster_worker", "cluster_drain_timeout", "cluster_force", "cluster_why"})
 
 
-@pytest.mark.parametrize("given", ["playbooks/drain_worker.yml", "airflow_celery.cluster.drain_worker"])
+@pytest.mark.parametrize("given", [str(ROOT / "playbooks/drain_worker.yml"), "airflow_celery.cluster.drain_worker"])
 def test_a_playbook_has_the_parameters_that_it_reads(given: str) -> None:
     assert parameters_of([given]) == DRAIN
 
 
 def test_a_deployment_has_no_parameters() -> None:
-    assert parameters_of(["site.yml"]) == parameters_of(["playbooks/preflight.yml"]) == frozenset()
+    assert parameters_of([str(ROOT / "site.yml")]) == frozenset()
+    assert parameters_of([str(ROOT / "playbooks/preflight.yml")]) == frozenset()
 
 
-def test_a_foreign_playbook_may_import_any_of_the_playbooks() -> None:
-    assert parameters_of(["/home/me/nightly.yml"]) > DRAIN | {"cluster_rotate"}
+@pytest.mark.parametrize("given", ["/home/me/nightly.yml", "/home/me/site.yml", "acme.airflow.site"])
+def test_a_foreign_playbook_may_import_any_of_the_playbooks(given: str) -> None:
+    assert parameters_of([given]) > DRAIN | {"cluster_rotate"}
 
 
 def test_the_name_of_a_module_is_no_parameter(tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ def test_the_name_of_a_module_is_no_parameter(tmp_path: Path) -> None:
     (tmp_path / "playbooks/status.yml").write_text(
         "- airflow_celery.cluster.cluster_status: {path: '{{ cluster_path }}'} # cluster_comment\n"
     )
-    assert parameters_of(["status.yml"], tmp_path) == {"cluster_path"}
+    assert parameters_of([str(tmp_path / "playbooks/status.yml")], tmp_path) == {"cluster_path"}
 
 
 @pytest.mark.parametrize(
