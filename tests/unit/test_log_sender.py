@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import socket
 import sys
@@ -15,12 +14,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/log_sender.py"
-spec = importlib.util.spec_from_file_location("log_sender", SOURCE)
-assert spec and spec.loader
-log_sender = importlib.util.module_from_spec(spec)
-sys.modules["log_sender"] = log_sender
-spec.loader.exec_module(log_sender)
+sys.path.insert(0, str(Path(__file__).parents[2] / "roles/airflow_runtime/files"))
+
+from airflow_celery_cluster import log_sender, resend_logs
 
 TASK = "dag_id=d/run_id=r/task_id=t/attempt=1.log"
 
@@ -272,3 +268,40 @@ def test_lines_without_a_time_stay_behind_the_one_before_and_may_repeat() -> Non
     first, second = numbered(2)
     plain = ["Traceback:", "  same", "  same"]
     assert list(log_sender.in_order([*plain, second, *plain, first])) == [*plain, first, second, *plain]
+
+
+@pytest.mark.parametrize(
+    ("stored", "again"),
+    [
+        ({}, ["a.log", "b.log"]),
+        # The store has whole lines only.
+        ({"a.log.127.0.0.1": 8, "b.log.127.0.0.1": 4}, []),
+        ({"a.log.127.0.0.1": 4, "b.log.127.0.0.1": 8}, ["a.log", "b.log"]),
+        ({"a.log.127.0.0.1": 8, "b.log.192.0.2.1": 4}, ["b.log"]),
+    ],
+)
+def test_files_that_differ_from_the_stored_ones_are_sent_again(
+    tmp_path: Path, shipper: Shipper, stored: dict[str, int], again: list[str]
+) -> None:
+    shipper.start()
+    (tmp_path / "logs/task").mkdir(parents=True)
+    (tmp_path / "logs/task/a.log").write_text("one\ntwo\nhalf a line")
+    (tmp_path / "logs/task/b.log").write_text("two\n")
+    (tmp_path / "logs/latest").symlink_to("task")
+    lines = [f"127.0.0.1\t{size}\ttask/{name}\n" for name, size in stored.items()]
+    found = resend_logs.read_stored(["127.0.0.1"], lines)
+    done = resend_logs.resend(str(shipper.path), tmp_path / "logs", found)
+    texts = {"a.log": ["one", "two"], "b.log": ["two"]}
+    expected = [line for name in again for line in sent(*texts[name], path=f"task/{name}")]
+    wait_for(lambda: len(shipper.lines) == len(expected))
+    assert shipper.lines == expected
+    assert done == {"files": len(again), "bytes": sum(4 * len(texts[name]) for name in again)}
+
+
+def test_a_store_without_any_file_gets_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("one\n")
+    full = {"a.log.127.0.0.1": 4}
+    assert list(resend_logs.different(tmp_path, {"127.0.0.1": full})) == []
+    empty = resend_logs.read_stored(["127.0.0.1", "127.0.0.2"], ["127.0.0.1\t4\ta.log.127.0.0.1\n"])
+    assert empty["127.0.0.2"] == {}
+    assert list(resend_logs.different(tmp_path, empty)) == [tmp_path / "a.log"]

@@ -20,8 +20,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from airflow.configuration import conf
-
 from airflow_celery_cluster.log_sender import LONGEST, Tail
 
 # Bytes per second. A log store takes more, so the spool of the shipper, which drops lines when it is full, stays small.
@@ -100,6 +98,8 @@ def read_stored(stores: Iterable[str], lines: Iterable[str]) -> dict[str, dict[s
 
 def main(stores: Sequence[str]) -> None:
     """Send what differs from the stored files of these log stores."""
+    from airflow.configuration import conf
+
     stored = read_stored(stores, (line for line in sys.stdin if line.strip()))
     sent = resend(conf.get("task_logs", "socket"), Path(conf.get("logging", "base_log_folder")), stored)
     print(json.dumps(sent))
