@@ -329,6 +329,7 @@ RULES: Mapping[str, Between | Matches] = {
     "haproxy_server_timeout": _SECONDS,
     "log_shipper_port": _PORT,
     "log_shipper_spool_mb": Between(64, 10**6, "(MB)"),
+    "log_shipper_unit_spool_mb": Between(64, 10**6, "(MB)"),
     "log_store_bind": _BIND,
     "log_store_dir": _DATA_DIRECTORY,
     "log_store_port": _PORT,

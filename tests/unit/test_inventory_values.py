@@ -132,6 +132,7 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_housekeeping_local_log_days", [1, 365], [0]),
     ("airflow_task_logs", ["store", "local"], ["", "s3", "stored"]),
     ("log_shipper_spool_mb", [64, 1024], [0, 63]),
+    ("log_shipper_unit_spool_mb", [64, 1024], [0, 63]),
     ("log_store_dir", ["/srv/logs", "/var/lib/airflow-log-store"], ["logs", "/var/lib/airflow/x", "/tmp/x", "/a/../b"]),
     ("airflow_worker_extra_requirements", [[], ["torch>=2"]], [["a b"], ["apache-airflow==3.3.1"]]),
     ("airflow_worker_autoscale", [[], [16, 2], [4, 4], ["8", "1"]], [[8], [2, 16], [8, 0], [1001, 1], [8, 4, 2]]),
