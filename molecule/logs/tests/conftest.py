@@ -17,6 +17,7 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 from cluster_inventory import Cluster  # noqa: E402
 from faults.harness import DAG, Scene  # noqa: E402
 from faults.machines import Machines  # noqa: E402
+from faults.operation import Playbooks  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,12 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 def machines(cluster: Cluster) -> Machines:
     """Its machines, from outside."""
     return Machines(cluster)
+
+
+@pytest.fixture(scope="session")
+def playbooks(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+    """The playbooks, to be run on it."""
+    return Playbooks(cluster, tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture
