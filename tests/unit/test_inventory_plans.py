@@ -64,6 +64,12 @@ def test_a_url_of_ones_own_is_what_is_connected_to() -> None:
     }
 
 
+def test_the_disk_of_the_log_store_is_looked_at_where_it_is() -> None:
+    plans = machine_plans(inventory(everywhere={"log_store_dir": "/srv/logs"}), ["control1", "worker1"])
+    assert plans["control1"]["disk_paths"] == ["/opt", "/var/lib", "/srv/logs"]
+    assert plans["worker1"]["disk_paths"] == ["/opt", "/var/lib"]
+
+
 def test_no_plan_holds_a_secret() -> None:
     text = repr(machine_plans(inventory(), ["control1", "worker1", "worker2"]))
     assert [name for name, value in SECRETS.items() if value in text] == []

@@ -24,6 +24,9 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.network import listening
 
+# What every host writes to.
+DISK_PATHS = ("/opt", "/var/lib")
+
 
 def endpoint_of(host: Host, endpoint: topology.Endpoint, inventory: Inventory) -> tuple[str, int] | None:
     """Return address and port of a service as a host will connect to it, or None if its URL does not say."""
@@ -139,6 +142,10 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
             "binds": [
                 {"variable": variable, "addresses": listens, "reached": "" if local else host.address}
                 for variable, listens, local in binds_of(inventory, host)
+            ],
+            "disk_paths": [
+                *DISK_PATHS,
+                *filter(None, [text_of(host, "log_store_dir")] if "airflow_api_server" in host.groups else []),
             ],
             "account": text_of(host, "airflow_user") if "airflow" in host.groups else "",
             "repository": repository_of(host) if "postgres" in host.groups else "",
