@@ -49,7 +49,11 @@ def _process(group: str, name: str, *files: str, certificate: bool = False, inst
         (unit,),
         (
             *(f"/etc/airflow/{name}{end}" for end in (("", "@*") if instances else ("",))),
-            *(f"/etc/airflow/secrets/{name}{end}.env" for end in (("", "@*") if instances else ("",))),
+            *(
+                f"/etc/airflow/secrets/{name}{end}{kind}.env"
+                for end in (("", "@*") if instances else ("",))
+                for kind in ("", "-environment")
+            ),
             *((f"/etc/airflow/tls/{name}.pem", f"/etc/airflow/tls/{name}.pem.key") if certificate else ()),
             f"{UNITS}/airflow-{name}{'@' if instances else ''}.service.d/airflow-memory.conf",
             *files,
@@ -108,7 +112,7 @@ PARTS = (
     _process("airflow_dag_processor", "dag-processor"),
     _process("airflow_triggerer", "triggerer"),
     _process("flower", "flower", certificate=True),
-    _process("airflow_worker", "worker", "/etc/airflow/secrets/worker-environment.env"),
+    _process("airflow_worker", "worker"),
     Part(
         ("airflow_worker",),
         ("airflow-worker-watchdog.service",),

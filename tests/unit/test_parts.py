@@ -54,6 +54,8 @@ def test_each_secret_file_of_a_role_belongs_to_a_part() -> None:
     text = "\n".join(path.read_text() for path in ROLES.glob("*/tasks/*.yml"))
     processes = set(re.findall(r"airflow_process: ([a-z-]+)\n", text))
     files = {f"/etc/airflow/secrets/{name}.env" for name in processes} | {f"/etc/airflow/{name}" for name in processes}
+    # The steps of the deployment have no unit, and so no environment of their own.
+    files |= {f"/etc/airflow/secrets/{name}-environment.env" for name in processes - {"database"}}
     files |= set(re.findall(r"dest: (/etc/airflow/secrets/[a-z-]+\.env)", text))
     services = set(re.findall(r"certificates_service: ([a-z-]+)\n", text))
     files |= {f"/etc/airflow/tls/{name}.pem{end}" for name in services for end in ("", ".key")}
