@@ -83,6 +83,7 @@ MODULES: Mapping[str, frozenset[str]] = {
     "airflow_celery_cluster/status.py": SCHEDULER,
     # Other processes import it, too, and send nothing.
     "airflow_celery_cluster/task_logs.py": frozenset({"dag-processor", "triggerer", "worker"}),
+    "airflow_celery_cluster/resend_logs.py": frozenset({"dag-processor", "triggerer", "worker"}),
     "airflow_celery_cluster/task_tokens.py": SCHEDULER,
 }
 # Settings that are kept from a process although a module of the process names the setting, each with the reason.
@@ -365,6 +366,7 @@ IMPORTED_BY = {
     "database_tls": {"api-server", "execution-api", "scheduler", "dag-processor", "triggerer", "database"},
     "scheduler_wake": {"scheduler"},  # by celery_config, in a scheduler only
     "task_logs": {"dag-processor", "triggerer", "worker"},  # [logging] logging_config_class; others send nothing
+    "resend_logs": {"dag-processor", "triggerer", "worker"},  # playbooks/resend_logs.yml names them in a variable
     "retries": {"dag-processor", "scheduler", "triggerer", "worker"},  # a policy, loaded with a DAG file
 }
 
