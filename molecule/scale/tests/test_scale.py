@@ -10,7 +10,7 @@ import pytest
 from airflow_client import AirflowClient, wait_for
 from cluster_inventory import Cluster
 from faults import ledger
-from faults.harness import DAG
+from faults.harness import DAG, Scene, wait_for_logs
 from faults.load import Load
 from faults.machines import Machines
 from faults.operation import Done, Playbooks, problems
@@ -20,9 +20,11 @@ pytestmark = pytest.mark.long
 REMOVE = "playbooks/remove_worker.yml"
 # Whatever the deployment brings to a worker, and the firewall's table
 LEFT = """
-for path in /opt/airflow /var/lib/airflow /var/cache/airflow; do test ! -e $path || echo $path; done
+for path in /opt/airflow /var/lib/airflow /var/lib/airflow-log-shipper /var/cache/airflow; do
+    test ! -e $path || echo $path
+done
 find /etc /usr/local -name '*airflow*' -prune
-getent passwd airflow airflow-worker || true
+getent passwd airflow airflow-worker airflow-log-shipper || true
 getent group airflow || true
 nft list tables | grep airflow || true
 """
@@ -142,6 +144,10 @@ def test_two_workers_become_four_and_two_again(
     machines.power_on(dying)
     assert set(load.runs.values()) == {"success"}
     assert problems(machines, large.workers, load.runs, retries=True) == []
+    # So are the logs of what ran on the removed ones, which send nothing any more.
+    scene = Scene(large, machines, client)
+    for scene.run_id in load.runs:
+        assert wait_for_logs(scene, scene.executions()) == []
 
     # The inventory without them is the whole truth.
     again = Playbooks(small, tmp_path).run("site.yml").must_succeed()
