@@ -161,14 +161,19 @@ def test_units_are_sandboxed(cluster: Cluster, unit: str) -> None:
 
 def test_old_logs_go_and_young_ones_stay(cluster: Cluster) -> None:
     machines = Machines(cluster)
-    for host, logs in (
-        (cluster.workers[0], "/var/lib/airflow/logs"),
-        (cluster.first("postgres"), "/var/lib/airflow/scheduler/logs"),
+    store = "/var/lib/airflow-log-store"
+    # Days after which a file goes: airflow_housekeeping_local_log_days, and airflow_housekeeping_log_days.
+    for host, logs, days in (
+        (cluster.workers[0], "/var/lib/airflow/logs", 7),
+        (cluster.first("postgres"), "/var/lib/airflow/scheduler/logs", 7),
+        (cluster.first("airflow_api_server"), f"{store}/tasks", 30),
+        (cluster.first("airflow_api_server"), f"{store}/units", 30),
     ):
         machines.shell(
             host,
             f"mkdir -p {logs}/probe/old {logs}/probe/young {logs}/probe/empty; "
-            f"touch -d '40 days ago' {logs}/probe/old/log; touch -d '20 days ago' {logs}/probe/young/log; "
+            f"touch -d '{days + 2} days ago' {logs}/probe/old/log; "
+            f"touch -d '{days - 2} days ago' {logs}/probe/young/log; "
             f"touch -d '2 hours ago' {logs}/probe/empty; "
             # Outside of the logs, and through a link, nothing is removed.
             "mkdir -p /var/lib/airflow/kept; touch -d '40 days ago' /var/lib/airflow/kept/log; "
