@@ -9,6 +9,7 @@ from cluster_inventory import PROJECT
 sys.path.insert(0, str(PROJECT / "plugins/plugin_utils"))
 
 from ledger import (
+    CUT,
     Execution,
     interrupted,
     lost,
@@ -21,6 +22,7 @@ from ledger import (
 )
 
 __all__ = [
+    "CUT",
     "Execution",
     "interrupted",
     "lost",

@@ -17,6 +17,13 @@ BEAT = 0.1
 
 def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(scene: Scene, machines: Machines) -> None:
     scene.begin_load({"tasks": 4, "seconds": 20, "beat": BEAT})
+    # Of a shorter execution the log may lack every line.
+    wait_for(
+        lambda: all(one.last - one.begin > 2 * ledger.CUT for one in scene.executions() if one.task in scene.hit),
+        what="tasks that have written for some time",
+        seconds=30,
+        interval=0.5,
+    )
     scene.injected = time.monotonic()
     machines.power_off(scene.worker)
     try:
