@@ -32,7 +32,7 @@ WORKER = "airflow-worker.service"
 LOG_STORE = "airflow-log-store.service"
 LOG_SHIPPER = "airflow-log-shipper.service"
 # Longer than most tasks of the load still run.
-LOG_STORE_AWAY_SECONDS = 20
+LOG_OUTAGE_SECONDS = 20
 EXECUTION_APIS = ("airflow-execution-api@8091", "airflow-execution-api@8092")
 
 
@@ -330,9 +330,9 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "log-store-stopped",
-        f"every log store is stopped for {LOG_STORE_AWAY_SECONDS} s",
+        f"every log store is stopped for {LOG_OUTAGE_SECONDS} s",
         inject=lambda scene: log_stores(scene, "stop"),
-        until=Wait(LOG_STORE_AWAY_SECONDS),
+        until=Wait(LOG_OUTAGE_SECONDS),
         heal=lambda scene: log_stores(scene, "start"),
     ),
     Fault(
@@ -342,9 +342,9 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "log-shipper-hangs",
-        f"a worker's log shipper stands still for {LOG_STORE_AWAY_SECONDS} s",
+        f"a worker's log shipper stands still for {LOG_OUTAGE_SECONDS} s",
         inject=lambda scene: scene.machines.signal_unit(scene.worker, "STOP", LOG_SHIPPER),
-        until=Wait(LOG_STORE_AWAY_SECONDS),
+        until=Wait(LOG_OUTAGE_SECONDS),
         heal=lambda scene: scene.machines.signal_unit(scene.worker, "CONT", LOG_SHIPPER),
     ),
     *(kill_service(service) for service in SERVICES),

@@ -196,18 +196,13 @@ def test_every_variable_exists(page: Path) -> None:
     assert {word for word in words if not known(word) and not word.endswith("_")} == set()
 
 
-# A page of a reader's own playbooks would name them; there is none.
+# Parameters of task files, which only a playbook passes.
 PASSED_BY_PLAYBOOKS = {
     name
     for path in ROOT.glob("roles/*/meta/argument_specs.yml")
-    for step, spec in yaml.safe_load(path.read_text())["argument_specs"].items()
+    for spec in yaml.safe_load(path.read_text())["argument_specs"].values()
     for name in spec.get("options") or {}
-    if step != "main"
-} - {
-    name
-    for path in ROOT.glob("roles/*/meta/argument_specs.yml")
-    for name in yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options") or {}
-}
+} - SPECS.keys()
 
 
 @every_page

@@ -19,6 +19,22 @@ from faults.harness import DAG, Scene  # noqa: E402
 from faults.machines import Machines  # noqa: E402
 from faults.operation import Playbooks  # noqa: E402
 
+STORE = "/var/lib/airflow-log-store"
+# Run on a machine: hands its standard input to the log shipper.
+SEND = """
+import socket, sys
+
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(10)
+    connection.connect("/run/airflow-log-shipper/lines.sock")
+    connection.sendall(sys.stdin.buffer.read())
+"""
+
+
+def send(machines: Machines, worker: str, text: str) -> None:
+    """Send lines as the code of a task can."""
+    machines.told(worker, text, "runuser", "--user=airflow-worker", "--", "python3", "-c", SEND)
+
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
@@ -37,6 +53,19 @@ def machines(cluster: Cluster) -> Machines:
 def playbooks(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
     """The playbooks, to be run on it."""
     return Playbooks(cluster, tmp_path_factory.mktemp("logs"))
+
+
+@pytest.fixture
+def worker(cluster: Cluster) -> str:
+    """A worker."""
+    return cluster.workers[0]
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> str:
+    """The host of the log store."""
+    (host,) = cluster.groups["airflow_api_server"]
+    return host
 
 
 @pytest.fixture

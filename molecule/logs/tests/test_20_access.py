@@ -9,19 +9,10 @@ from collections.abc import Iterator
 import pytest
 from airflow_client import wait_for
 from cluster_inventory import Cluster
+from conftest import STORE, send
 from faults.machines import Machines
 
-STORE = "/var/lib/airflow-log-store"
 AS_API_SERVER = ("runuser", "--user=airflow-api-server", "--supp-group=airflow-log-store", "--")
-SOCKET = "/run/airflow-log-shipper/lines.sock"
-SEND = """
-import socket, sys
-
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.settimeout(10)
-    connection.connect(sys.argv[1])
-    connection.sendall(sys.stdin.buffer.read())
-"""
 # Sends the first frame of RELP, which a log store answers, and prints the beginning of the answer.
 CLIENT = """
 import socket, ssl, sys
@@ -45,23 +36,6 @@ with socket.create_connection((address, int(port)), timeout=10) as plain:
 def marker() -> str:
     """A text that is in no log yet."""
     return uuid.uuid4().hex
-
-
-@pytest.fixture
-def worker(cluster: Cluster) -> str:
-    """A worker."""
-    return cluster.workers[0]
-
-
-@pytest.fixture
-def store(cluster: Cluster) -> str:
-    """The host of a log store."""
-    return cluster.groups["airflow_api_server"][0]
-
-
-def send(machines: Machines, worker: str, text: str) -> None:
-    """Send lines as the code of a task does."""
-    machines.told(worker, text, "runuser", "--user=airflow-worker", "--", "python3", "-c", SEND, SOCKET)
 
 
 def files_with(machines: Machines, host: str, marker: str) -> list[str]:
@@ -92,7 +66,7 @@ def test_a_path_of_another_form_is_dropped(
     good = f"dag_id=access/run_id={marker}/task_id=test/attempt=1.log"
     forged = path.format(marker=marker)
     send(machines, worker, f"task\t{forged}\tforged {marker}\ntask\t{good}\tgood {marker}\n")
-    # The lines of a host arrive in order: what was before the good one has been judged.
+    # The lines of a host arrive in order: what was before the good one has been processed.
     wait_for(lambda: files_with(machines, store, f"good {marker}"), what="the good line", seconds=20)
     assert files_with(machines, store, f"good {marker}") == [f"{STORE}/tasks/{good}.{cluster.address(worker)}"]
     assert files_with(machines, store, f"forged {marker}") == []
@@ -103,22 +77,20 @@ def foreign(machines: Machines, worker: str) -> Iterator[tuple[str, str]]:
     """A certificate of another authority with the name of a worker."""
     directory = machines.run(worker, "mktemp", "--directory").strip()
     key, certificate = f"{directory}/key.pem", f"{directory}/certificate.pem"
-    machines.run(
-        worker,
-        *(
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-        ),
-        *("-keyout", key, "-out", certificate, "-subj", f"/CN={worker}", "-addext", f"subjectAltName=DNS:{worker}"),
-    )
+    request = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    names = ("-subj", f"/CN={worker}", "-addext", f"subjectAltName=DNS:{worker}")
+    machines.run(worker, *request, "-keyout", key, "-out", certificate, *names)
     yield certificate, key
     machines.run(worker, "rm", "-r", directory)
 
@@ -138,9 +110,9 @@ def test_a_client_needs_a_certificate_of_the_authority(
     assert answer(machines, cluster, worker, store).strip() == ""
 
 
-def test_only_the_api_server_reads_the_log_store(cluster: Cluster, machines: Machines, store: str, marker: str) -> None:
+def test_only_the_api_server_reads_the_log_store(machines: Machines, worker: str, store: str, marker: str) -> None:
     good = f"dag_id=access/run_id={marker}/task_id=test/attempt=1.log"
-    send(machines, cluster.workers[0], f"task\t{good}\tgood {marker}\n")
+    send(machines, worker, f"task\t{good}\tgood {marker}\n")
     (path,) = wait_for(lambda: files_with(machines, store, f"good {marker}"), what="the line", seconds=20)
     # Its unit has the group.
     assert marker in machines.run(store, *AS_API_SERVER, "cat", path)

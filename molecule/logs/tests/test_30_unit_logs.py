@@ -7,17 +7,8 @@ import uuid
 
 from airflow_client import wait_for
 from cluster_inventory import Cluster
+from conftest import STORE, send
 from faults.machines import Machines
-
-STORE = "/var/lib/airflow-log-store"
-SEND = """
-import socket, sys
-
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.settimeout(10)
-    connection.connect("/run/airflow-log-shipper/lines.sock")
-    connection.sendall(sys.stdin.buffer.read())
-"""
 
 
 def run_unit(machines: Machines, host: str, name: str, *command: str) -> None:
@@ -36,8 +27,7 @@ def wait_for_line(machines: Machines, store: str, text: str) -> str:
     return line
 
 
-def test_entries_of_the_units_of_all_hosts_arrive(cluster: Cluster, machines: Machines) -> None:
-    (store,) = cluster.groups["airflow_api_server"]
+def test_entries_of_the_units_of_all_hosts_arrive(cluster: Cluster, machines: Machines, store: str) -> None:
     for host in machines.names:
         marker = uuid.uuid4().hex
         run_unit(machines, host, f"airflow-{marker}", "printf", f"tab\\t{marker}.\\n")
@@ -49,16 +39,14 @@ def test_entries_of_the_units_of_all_hosts_arrive(cluster: Cluster, machines: Ma
     assert machines.run(store, "stat", "--format=%a %U", f"{STORE}/units").split() == ["700", "airflow-log-store"]
 
 
-def test_other_units_and_code_of_tasks_write_no_entries(cluster: Cluster, machines: Machines) -> None:
-    (store,) = cluster.groups["airflow_api_server"]
-    worker = cluster.workers[0]
+def test_other_units_and_code_of_tasks_write_no_entries(machines: Machines, worker: str, store: str) -> None:
     other, forged, line, entry = (uuid.uuid4().hex for _ in range(4))
     run_unit(machines, worker, f"other-{other}", "echo", other)
     run_unit(machines, worker, f"airflow-{entry}", "echo", entry)
     path = f"dag_id=access/run_id={line}/task_id=test/attempt=1.log"
     lines = f"unit\tairflow-worker.service\t{forged}\ntask\t{path}\t{line}\n"
-    machines.told(worker, lines, "runuser", "--user=airflow-worker", "--", "python3", "-c", SEND)
-    # What was before these in the same queue has been judged.
+    send(machines, worker, lines)
+    # What was before these in the same queue has been processed.
     wait_for_line(machines, store, f": {entry}")
     wait_for_line(machines, store, f"^{line}")
     assert lines_with(machines, store, other) == []

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from airflow_client import wait_for
-from cluster_inventory import Cluster
+from conftest import STORE
 from faults.harness import DAG, TRANSIENT, Scene, tasks_of, wait_for_logs
 from faults.machines import Machines
 from faults.operation import Playbooks
 
-STORE = "/var/lib/airflow-log-store/tasks"
 
-
-def test_an_empty_log_store_is_filled_again(
-    cluster: Cluster, scene: Scene, machines: Machines, playbooks: Playbooks
-) -> None:
-    (store,) = cluster.groups["airflow_api_server"]
+def test_an_empty_log_store_is_filled_again(scene: Scene, machines: Machines, playbooks: Playbooks, store: str) -> None:
     scene.begin_load({"tasks": 4, "deferred": 1, "seconds": 5})
     assert scene.wait_for_run(scene.run_id, 120).state == "success"
     executions = scene.executions()
@@ -22,7 +17,7 @@ def test_an_empty_log_store_is_filled_again(
     instances = tasks_of(scene, scene.run_id)
     before = {(task.task_id, task.map_index): scene.client.log(DAG, task) for task in instances}
     # As on a new host: the log store has started with an empty directory.
-    machines.shell(store, f"systemctl stop airflow-log-store; rm -r {STORE}/*; systemctl start airflow-log-store")
+    machines.shell(store, f"systemctl stop airflow-log-store; rm -r {STORE}/tasks/*; systemctl start airflow-log-store")
     assert "no line of this log" in scene.client.log(DAG, instances[0])
 
     done = playbooks.run("playbooks/resend_logs.yml").must_succeed()
