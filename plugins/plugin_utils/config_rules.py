@@ -50,6 +50,8 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "database.sql_alchemy_conn": "airflow_database_url",
     "fab.config_file": "airflow_webserver_config",
     "fab.update_fab_perms": "airflow_update_fab_perms",
+    "logging.remote_base_log_folder": "airflow_task_logs",
+    "logging.remote_log_conn_id": "airflow_task_logs_connection",
     "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
     "triggerer.capacity": "airflow_triggerer_capacity",
 }

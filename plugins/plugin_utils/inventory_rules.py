@@ -124,6 +124,7 @@ SAME_EVERYWHERE = (
     "log_store_dir",
     "log_store_port",
     "airflow_task_logs",
+    "airflow_task_logs_connection",
     "postgres_port",
     "postgres_results_port",
     "redis_port",
@@ -273,7 +274,12 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_runtime_proxy_url": Matches(_HTTP, "an http(s) URL", empty=True),
     "airflow_scheduler_health_port": _PORT,
     "airflow_scheduler_stop_timeout": _SECONDS,
-    "airflow_task_logs": Matches("store|local", "store, or local where all hosts share the directory of the logs"),
+    "airflow_task_logs": Matches(
+        r"store|local|(?:cloudwatch|gs|hdfs|oss|s3|stackdriver|wasb)://\S+",
+        "store, or the URL of an object storage such as s3://bucket/prefix, or local where all hosts share the "
+        "directory of the logs",
+    ),
+    "airflow_task_logs_connection": Matches(r"[A-Za-z0-9_.-]{1,200}", "the id of an Airflow connection", empty=True),
     "airflow_triggerer_capacity": _COUNT,
     "airflow_triggerer_stop_timeout": _SECONDS,
     "airflow_user": Matches(

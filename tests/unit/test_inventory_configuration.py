@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_rules
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, config_rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.configuration import (
     config_problems,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import WEBSERVER_TEXT
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_rules import RULES
 from sample_inventory import OPTIONS, SPECS, TEMPLATE_ERROR, inventory, only
 
 
@@ -137,3 +138,37 @@ def test_a_setting_that_takes_logs_past_the_log_store_is_refused(option: str) ->
     assert (only(found).where, only(found).variable) == ("host worker1", f"airflow_config.logging.{option}")
     local = inventory({"worker1": own}, None, {"airflow_task_logs": "local"})
     assert [item for item in check(local) if "airflow_task_logs" in item.expected] == []
+
+
+def test_an_object_storage_for_task_logs_needs_its_provider() -> None:
+    def found(*requirements: str, **own: Any) -> list[Finding]:
+        everywhere = {
+            "airflow_task_logs": "s3://logs/airflow",
+            "airflow_runtime_extra_requirements": list(requirements),
+        }
+        return [item for item in check(inventory(everywhere=everywhere | own)) if "task_logs" in item.variable]
+
+    provider = "apache-airflow-providers-amazon"
+    lacking = found()
+    assert {item.variable for item in lacking} == {"airflow_task_logs"}
+    assert all(provider in item.remedy for item in lacking)
+    assert found(provider) == []
+    # The setting of another place does not hide it.
+    assert found(airflow_config={"logging": {"remote_log_conn_id": "other"}})
+    assert found(provider, airflow_task_logs="store") == []
+
+
+@pytest.mark.parametrize("option", config_rules.STORE_OPTIONS)
+def test_the_log_store_beside_an_object_storage_has_the_same_rules(option: str) -> None:
+    section, _, name = option.partition(".")
+    own = {"airflow_task_logs": "s3://logs/airflow", "airflow_config": {section: {name: "x"}}}
+    found = check(inventory(everywhere=own))
+    assert [item for item in found if "while airflow_task_logs is s3://logs/airflow" in item.expected]
+
+
+def test_each_object_storage_of_airflow_is_accepted_as_a_place_of_logs() -> None:
+    places = [place for place in config_packages.imports()["remote_logging"] if "." not in place]
+    assert places
+    for place in places:
+        url = place.removesuffix("://") + "://name"
+        assert RULES["airflow_task_logs"].problem(url) is None

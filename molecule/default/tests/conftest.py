@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
 from airflow_client import AirflowClient, DagRun, TaskInstance  # noqa: E402
+from browser import browser, chromium  # noqa: E402, F401
 from cluster_inventory import SECRETS, Cluster, ansible_program  # noqa: E402
 
 UNITS = ("airflow-*", "redis-server.service", "postgresql@*", "haproxy.service")
@@ -196,19 +196,3 @@ def run_cluster_check(client: AirflowClient) -> Callable[..., list[TaskInstance]
         return [task for task in found if task.task_id == "record_host"]
 
     return run
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[str]:
-    """Path of the browser; installed when this machine has none."""
-    wanted = {"chromium": "chromium", "chromedriver": "chromium-driver"}
-    missing = [package for program, package in wanted.items() if shutil.which(program) is None]
-    if missing:
-        print(f"Installing {' and '.join(missing)} on this machine, for the tests in a browser.")
-        sudo = [] if os.geteuid() == 0 else ["sudo"]
-        subprocess.run([*sudo, "apt-get", "update", "--quiet"], check=True)
-        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
-        subprocess.run([*sudo, *install, *missing], check=True)
-    path = shutil.which("chromium")
-    assert path
-    yield path

@@ -1,4 +1,4 @@
-"""A cluster whose PostgreSQL and Redis are those of somebody else."""
+"""A cluster whose PostgreSQL, Redis and object storage are those of somebody else."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from airflow_client import AirflowClient
+from airflow_client import AirflowClient, wait_for
 from cluster_inventory import PROJECT, Cluster
-from faults.harness import DAG
+from faults.harness import DAG, Scene, tasks_of, wait_for_logs
 from faults.machines import Machines
 from faults.operation import Playbooks
 
 SERVICES = "services1"
+# What the object storage serves, on that machine
+BUCKET = "/srv/storage/logs"
+# How the names of logs begin, as the UI shows them
+ARCHIVE = "s3://logs/airflow/"
+STORE = "/var/lib/airflow-log-store/"
 PREFLIGHT = "playbooks/preflight.yml"
 DATABASE = "postgresql://air:{{ external_database_password | airflow_celery.cluster.url_quote }}@services1"
 RESULTS = "db+postgresql://air_results:{{ external_results_password | airflow_celery.cluster.url_quote }}@services1"
@@ -39,6 +44,62 @@ def test_tasks_run_and_the_cluster_is_healthy(cluster: Cluster, client: AirflowC
     assert client.wait_for_run(DAG, run_id, seconds=180).state == "success"
     assert "Healthy." in playbooks.run("playbooks/status.yml").must_succeed().output
     assert cluster.flower_workers() == set(cluster.workers)
+
+
+@pytest.fixture
+def scene(cluster: Cluster, machines: Machines, client: AirflowClient) -> Scene:
+    """A finished run with a deferred task."""
+    found = Scene(cluster, machines, client)
+    found.begin_load({"tasks": 2, "deferred": 1, "seconds": 3, "beat": 0.1})
+    assert found.wait_for_run(found.run_id, 180).state == "success"
+    return found
+
+
+def wait_for_archive(scene: Scene) -> None:
+    """Wait until the object storage has a log of each task of a run."""
+
+    def found() -> str:
+        return scene.machines.run(
+            SERVICES, "find", BUCKET, "-path", f"*/run_id={scene.run_id}/*", "-name", "attempt=1.log"
+        )
+
+    tasks = tasks_of(scene, scene.run_id)
+    wait_for(lambda: len(found().split()) == len(tasks), what="the logs in the object storage", seconds=30)
+
+
+def sources(scene: Scene) -> set[str]:
+    """Return the places from which the UI has the logs of a run."""
+    logs = "\n".join(scene.client.log(DAG, task) for task in tasks_of(scene, scene.run_id))
+    return {place for place in (ARCHIVE, STORE) if place in logs}
+
+
+def test_finished_logs_are_in_the_object_storage_and_the_ui_reads_them_there(scene: Scene) -> None:
+    wait_for_archive(scene)
+    assert wait_for_logs(scene, scene.executions()) == []
+    assert sources(scene) == {ARCHIVE}
+
+
+def test_a_log_that_the_object_storage_has_not_is_in_the_log_store(scene: Scene, machines: Machines) -> None:
+    wait_for_archive(scene)
+    # As after the loss of a worker, which uploads nothing.
+    machines.run(SERVICES, "rm", "-r", f"{BUCKET}/airflow/dag_id={DAG}/run_id={scene.run_id}")
+    assert wait_for_logs(scene, scene.executions()) == []
+    assert sources(scene) == {STORE}
+
+
+@pytest.mark.parametrize("verb", ["stop", "freeze"])
+def test_an_unavailable_object_storage_costs_no_task_and_no_log(
+    cluster: Cluster, machines: Machines, client: AirflowClient, verb: str
+) -> None:
+    scene = Scene(cluster, machines, client)
+    machines.run(SERVICES, "systemctl", verb, "storage")
+    try:
+        scene.begin_load({"tasks": 4, "deferred": 1, "seconds": 3, "beat": 0.1})
+        assert scene.wait_for_run(scene.run_id, 180).state == "success"
+        assert {task.try_number for task in tasks_of(scene, scene.run_id)} == {1}
+        assert wait_for_logs(scene, scene.executions()) == []
+    finally:
+        machines.run(SERVICES, "systemctl", "thaw" if verb == "freeze" else "start", "storage")
 
 
 def test_nothing_of_the_own_services_is_on_the_hosts(cluster: Cluster, machines: Machines) -> None:

@@ -47,7 +47,8 @@ def check_airflow_config(inventory: Inventory) -> Iterator[Finding]:
 def check_task_logs(inventory: Inventory) -> Iterator[Finding]:
     """No setting takes the logs of tasks past the log store."""
     for host in inventory.cluster:
-        if text_of(host, "airflow_task_logs") != "store" or not inventory.sound(host, "airflow_config"):
+        place = text_of(host, "airflow_task_logs")
+        if place == "local" or not inventory.sound(host, "airflow_config", "airflow_task_logs"):
             continue
         logging = host.get("airflow_config", {}).get("logging")
         for name, expected in config_rules.STORE_OPTIONS.items():
@@ -57,7 +58,7 @@ def check_task_logs(inventory: Inventory) -> Iterator[Finding]:
                     f"host {host.name}",
                     f"airflow_config.{name}",
                     show(logging[option]),
-                    f"{expected}, while airflow_task_logs is store",
+                    f"{expected}, while airflow_task_logs is {place}",
                     "remove it, or set airflow_task_logs: local (docs/logs.md)",
                 )
 
@@ -68,8 +69,12 @@ def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
     lists = ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements")
     for host in inventory.cluster:
         config = host.get("airflow_config", {})
-        if "airflow_config" not in host.names or not inventory.sound(host, "airflow_config", *lists):
+        if not inventory.sound(host, "airflow_config", "airflow_task_logs", *lists):
             continue
+        place = text_of(host, "airflow_task_logs")
+        if "://" in place:
+            archive = {"remote_logging": True, "remote_base_log_folder": place}
+            config = {**config, "logging": {**(config.get("logging") or {}), **archive}}
         added = [*host.get(lists[0], []), *(host.get(lists[1], []) if topology.WORKER_GROUP in host.groups else [])]
         # Airflow imports from its plugins folder, too.
         plugins = text_of(host, "airflow_plugins_dir")
@@ -80,7 +85,7 @@ def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
             package = problem.requirement or "the package that has it"
             yield Finding(
                 f"host {host.name}",
-                f"airflow_config.{problem.option}",
+                config_rules.OWNED_OPTIONS.get(problem.option, f"airflow_config.{problem.option}"),
                 problem.needs,
                 "what the lock of the runtime has, or a package of airflow_runtime_extra_requirements brings",
                 f"add {package} to airflow_runtime_extra_requirements",

@@ -1,0 +1,94 @@
+"""A person's browser for the tests: headless Chromium, and what is done with it.
+
+A conftest.py imports the fixtures ``chromium`` and ``browser``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster_inventory import Cluster
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+PATIENCE = 60  # seconds for a page to show what it should
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[str]:
+    """Path of the browser; installed when this machine has none."""
+    wanted = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+    missing = [package for program, package in wanted.items() if shutil.which(program) is None]
+    if missing:
+        print(f"Installing {' and '.join(missing)} on this machine, for the tests in a browser.")
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run([*sudo, "apt-get", "update", "--quiet"], check=True)
+        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+        subprocess.run([*sudo, *install, *missing], check=True)
+    path = shutil.which("chromium")
+    assert path
+    yield path
+
+
+@pytest.fixture
+def browser(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebDriver]:
+    """Open a headless Chromium with an empty profile, which talks to nobody but us."""
+    for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.upper(), raising=False)
+    options = webdriver.ChromeOptions()
+    # The authority is the cluster's own; that its certificates are right is seen by the clients that verify them.
+    options.accept_insecure_certs = True
+    options.binary_location = chromium
+    for argument in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--disable-dev-shm-usage", "--window-size=1280,800", f"--user-data-dir={tmp_path}/profile"),
+    ):
+        options.add_argument(argument)
+    service = webdriver.ChromeService(executable_path=str(Path(chromium).with_name("chromedriver")))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def wait_for_text(browser: WebDriver, *texts: str) -> None:
+    """Wait until the page shows all of these texts."""
+
+    def shown(driver: WebDriver) -> bool:
+        # Without white space: where a narrow column breaks a word, the text has a line break.
+        page = "".join(driver.find_element(By.TAG_NAME, "body").text.split())
+        return all("".join(text.split()) in page for text in texts)
+
+    # The page may be redrawn between finding its body and reading it.
+    waiting = WebDriverWait(browser, PATIENCE, ignored_exceptions=(StaleElementReferenceException,))
+    try:
+        waiting.until(shown)
+    except TimeoutException:
+        page = browser.find_element(By.TAG_NAME, "body").text
+        # Not the URL, which holds the login of Flower.
+        pytest.fail(f"the page {browser.title!r} does not show {texts}, but: {page}")
+
+
+def log_in(browser: WebDriver, cluster: Cluster, password: str) -> None:
+    """Fill in the login form of Airflow."""
+    browser.get(cluster.url)
+    fields = WebDriverWait(browser, PATIENCE).until(
+        lambda driver: driver.find_elements(By.NAME, "username"), "no login form"
+    )
+    fields[0].send_keys(cluster.admin[0])
+    browser.find_element(By.NAME, "password").send_keys(password)
+    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
+
+
+def wait_until_logged_in(browser: WebDriver) -> None:
+    """Wait until the login form is gone."""
+    WebDriverWait(browser, PATIENCE).until(lambda driver: "login" not in driver.current_url, "not logged in")
