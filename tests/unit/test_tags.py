@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE: list[dict[str, Any]] = yaml.safe_load((ROOT / "site.yml").read_text())
 ROLES = {path.name for path in ROOT.glob("roles/*")}
 IMPORT = "ansible.builtin.import_playbook"
-# Plays of no role of their own: units of parts that a host does not have any more.
-OTHER_TAGS = {"leftovers"}
+# Plays of no role of their own: units of parts that a host does not have any more, and the message at the end.
+OTHER_TAGS = {"leftovers", "next_steps"}
 # Facts of a play with a tag that another play reads: it does without the fact.
 OPTIONAL = {
     "airflow_scheduler_has_slots": "the slots of added workers are set if the scheduler's play was left out",
