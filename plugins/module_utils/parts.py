@@ -124,8 +124,9 @@ PARTS = (
         ("/etc/airflow/database", "/etc/airflow/secrets/database.env", "/usr/local/bin/airflow"),
     ),
     Part(
-        ("airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_worker"),
+        ("airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer", "airflow_worker"),
         ("airflow-log-clean.timer", "airflow-log-clean.service"),
+        ("/usr/local/sbin/airflow-log-clean",),
     ),
 )
 

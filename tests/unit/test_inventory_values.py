@@ -130,6 +130,8 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("backup_archive_timeout", [10, 300], [0, 9]),
     ("airflow_housekeeping_log_days", [1, 365], [0]),
     ("airflow_housekeeping_local_log_days", [1, 365], [0]),
+    ("airflow_housekeeping_log_mb", [64, 500_000], [0, 63]),
+    ("airflow_housekeeping_local_log_mb", [64, 500_000], [0, 63]),
     ("airflow_task_logs", ["store", "local", "s3://b/p", "wasb://logs"], ["", "s3", "stored", "s4://b", "s3:// b"]),
     ("airflow_task_logs_connection", ["", "logs_s3"], ["a b", "a/b"]),
     ("log_shipper_spool_mb", [64, 1024], [0, 63]),

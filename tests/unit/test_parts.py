@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import parts
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
@@ -107,7 +108,7 @@ def test_a_host_of_every_group_has_no_leftovers() -> None:
             ],
         ),
         (
-            ["postgres", "airflow_triggerer"],
+            ["postgres", "flower"],
             [
                 "airflow-log-clean.timer",
                 "airflow-api-server@8081.service",
@@ -125,3 +126,13 @@ def test_a_host_of_every_group_has_no_leftovers() -> None:
 )
 def test_what_a_host_keeps_of_other_groups_is_found(groups: list[str], units: list[str], files: list[str]) -> None:
     assert parts.leftover_units(PATHS, groups) == (units, files)
+
+
+def test_each_process_that_writes_log_files_has_their_removal() -> None:
+    text = (ROLES / "airflow/vars/main.yml").read_text()
+    processes: dict[str, list[str]] = yaml.safe_load(text)["airflow_group_processes"]
+    groups = {group for group, names in processes.items() if set(names) - {"flower"}}
+    assert "airflow_triggerer" in groups
+    timer = parts.part_of("airflow-log-clean.timer")
+    assert timer is not None
+    assert set(timer.groups) == groups
