@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsiblePromptNoninteractive
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.secrets_file import MODE, SecretsFile
 
@@ -41,6 +43,8 @@ class ActionModule(ActionBase):
             )
         if not self._task.check_mode:
             if must_write:
+                if encrypt and not file.was_encrypted:
+                    confirm(file)
                 file.write(secret_values.with_missing(file.text, missing), encrypt)
             elif wrong_mode:
                 file.path.chmod(MODE)
@@ -49,6 +53,18 @@ class ActionModule(ActionBase):
             "generated": missing,
             "encrypted": encrypt if must_write else file.was_encrypted,
         }
+
+
+def confirm(file: SecretsFile) -> None:
+    """Ask again for a vault password that was typed: with a mistake in it nobody could read the new file."""
+    # Without a terminal nobody has typed it.
+    with contextlib.suppress(AnsiblePromptNoninteractive):
+        if (typed := file.typed_password) and typed != Display().prompt_until(
+            "Confirm the vault password: ", private=True
+        ):
+            raise AnsibleActionFail(
+                f"{file.path} is not written. Expected: the same vault password twice. Fix: run the playbook again"
+            )
 
 
 def defined_names(task_vars: Mapping[str, Any]) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
+from ansible.parsing.vault import PromptVaultSecret, VaultLib, is_encrypted, match_encrypt_secret
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import secret_values
 
 MODE = 0o600
@@ -42,6 +42,12 @@ class SecretsFile:
         return bool(self._vault.secrets)
 
     @property
+    def typed_password(self) -> bytes:
+        """The vault password with which the file would be encrypted, if somebody has typed it; else nothing."""
+        _vault_id, secret = self._encryption()
+        return secret.bytes if isinstance(secret, PromptVaultSecret) else b""
+
+    @property
     def has_wrong_mode(self) -> bool:
         """Whether others than its owner may read it."""
         return not self.is_empty and stat.S_IMODE(self.path.stat().st_mode) != MODE
@@ -63,9 +69,13 @@ class SecretsFile:
                 os.unlink(name)
             raise
 
-    def _encrypted(self, text: str) -> bytes:
-        """Return the text encrypted as `ansible-vault encrypt` would, for the same options."""
+    def _encryption(self) -> tuple[str, Any]:
+        """Return the id and the password that `ansible-vault encrypt` would take, for the same options."""
         wanted = constants.config.get_config_value("DEFAULT_VAULT_ENCRYPT_IDENTITY")
-        vault_id, secret = match_encrypt_secret(self._vault.secrets, encrypt_vault_id=wanted)
+        found: tuple[str, Any] = match_encrypt_secret(self._vault.secrets, encrypt_vault_id=wanted)
+        return found
+
+    def _encrypted(self, text: str) -> bytes:
+        vault_id, secret = self._encryption()
         named = vault_id != constants.config.get_config_value("DEFAULT_VAULT_IDENTITY")
         return bytes(self._vault.encrypt(text, secret, vault_id=vault_id if named else None))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.secret_values import GENERATORS
 
-from .conftest import EXAMPLE, Play, Run
+from .conftest import EXAMPLE, PROJECT, Play, Run
 
 PLAINTEXT = ("-e", "airflow_secrets_plaintext=true")
 
@@ -123,3 +125,32 @@ def test_no_value_is_ever_printed(play: Play, inventory: Path) -> None:
     made = yaml.safe_load(file_of(inventory).read_text())
     assert made.keys() == GENERATORS.keys()
     assert [name for name, value in [*made.items(), ("lost", lost)] if value in output] == []
+
+
+@pytest.mark.parametrize("again", ["a-word", "another"])
+def test_a_typed_password_is_asked_for_twice_before_the_first_encryption(inventory: Path, again: str) -> None:
+    def run(*passwords: str) -> str:
+        """Type passwords at a terminal, one for each question; return what the run printed."""
+        child = pexpect.spawn(
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            ["-i", str(inventory), str(PROJECT / "playbooks/secrets.yml"), "--ask-vault-pass"],
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            encoding="utf-8",
+            timeout=60,
+        )
+        for password in passwords:
+            child.expect("(?i)vault password: ")
+            child.sendline(password)
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+    said = run("a-word", again)
+    if again != "a-word":
+        assert "is not written. Expected: the same vault password twice" in " ".join(said.split())
+        assert not file_of(inventory).exists()
+        return
+    assert "changed=1" in said
+    assert file_of(inventory).read_text().startswith("$ANSIBLE_VAULT")
+    # Of a file that is encrypted already, a wrong password is found at once.
+    assert "changed=0" in run("a-word")
