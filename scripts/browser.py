@@ -1,6 +1,6 @@
 """A person's browser for the tests: headless Chromium, and what is done with it.
 
-A conftest.py imports the fixtures ``chromium`` and ``browser``.
+A conftest.py imports the fixtures ``artifacts``, ``chromium`` and ``browser``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from cluster_inventory import Cluster
+from airflow_client import TaskInstance
+from cluster_inventory import PROJECT, Cluster
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.by import By
@@ -20,6 +22,14 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 PATIENCE = 60  # seconds for a page to show what it should
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Directory for what a person may want to look at afterwards."""
+    path = PROJECT / "artifacts"
+    path.mkdir(exist_ok=True)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +86,16 @@ def wait_for_text(browser: WebDriver, *texts: str) -> None:
         page = browser.find_element(By.TAG_NAME, "body").text
         # Not the URL, which holds the login of Flower.
         pytest.fail(f"the page {browser.title!r} does not show {texts}, but: {page}")
+
+
+def wait_for_log(browser: WebDriver, cluster: Cluster, dag_id: str, task: TaskInstance, *texts: str) -> None:
+    """Open the log of a task's try, and wait until the page shows all of these texts."""
+    mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
+    path = f"/dags/{dag_id}/runs/{quote(task.run_id)}/tasks/{task.task_id}{mapped}?try_number={task.try_number}"
+    # The page holds the lines that fit into the window.
+    browser.set_window_size(1280, 6000)
+    browser.get(cluster.url + path)
+    wait_for_text(browser, *texts)
 
 
 def log_in(browser: WebDriver, cluster: Cluster, password: str) -> None:

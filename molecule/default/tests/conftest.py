@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
 from airflow_client import AirflowClient, DagRun, TaskInstance  # noqa: E402
-from browser import browser, chromium  # noqa: E402, F401
+from browser import artifacts, browser, chromium  # noqa: E402, F401
 from cluster_inventory import SECRETS, Cluster, ansible_program  # noqa: E402
 
 UNITS = ("airflow-*", "redis-server.service", "postgresql@*", "haproxy.service")
@@ -67,14 +67,6 @@ def client(cluster: Cluster) -> AirflowClient:
 def secrets(cluster: Cluster) -> dict[str, str]:
     """Every secret of the cluster by name."""
     return {name: cluster.password(name) for name in SECRETS}
-
-
-@pytest.fixture(scope="session")
-def artifacts() -> Path:
-    """Directory for what a person may want to look at afterwards."""
-    path = PROJECT / "artifacts"
-    path.mkdir(exist_ok=True)
-    return path
 
 
 @pytest.fixture(scope="session")

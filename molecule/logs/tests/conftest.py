@@ -14,7 +14,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
-from browser import browser, chromium  # noqa: E402, F401
+from browser import artifacts, browser, chromium  # noqa: E402, F401
 from cluster_inventory import Cluster  # noqa: E402
 from faults.harness import DAG, Scene  # noqa: E402
 from faults.machines import Machines  # noqa: E402

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from airflow_client import TaskInstance, wait_for
+from browser import log_in, wait_for_log, wait_until_logged_in
+from cluster_inventory import Cluster
 from faults import ledger
 from faults.harness import DAG, TRANSIENT, Scene, tasks_of, wait_for_logs
 from faults.machines import Machines
+from selenium.webdriver.remote.webdriver import WebDriver
 
 # Between two lines of a task, in seconds
 BEAT = 0.1
 
 
-def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(scene: Scene, machines: Machines) -> None:
+@pytest.fixture
+def ui(browser: WebDriver, cluster: Cluster) -> WebDriver:
+    """A browser in which the administrator has logged in."""
+    log_in(browser, cluster, cluster.admin[1])
+    wait_until_logged_in(browser)
+    return browser
+
+
+def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(
+    scene: Scene, machines: Machines, ui: WebDriver, artifacts: Path
+) -> None:
     scene.begin_load({"tasks": 4, "seconds": 20, "beat": BEAT})
     # Of a shorter execution the log may lack every line.
     wait_for(
@@ -29,7 +44,11 @@ def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(scene: Scene
         wait_for(scene.moved, what="the lost tasks run elsewhere", seconds=120, interval=0.5)
         instances = {f"{task.task_id}[{task.map_index}]": task for task in tasks_of(scene, scene.run_id)}
         # As a person reads it in the meantime, before anything of the worker can come back.
-        logs = {name: scene.client.log(DAG, replace(instances[name], try_number=1)) for name in scene.hit}
+        lost_tries = {name: replace(instances[name], try_number=1) for name in scene.hit}
+        logs = {name: scene.client.log(DAG, task) for name, task in lost_tries.items()}
+        name, task = next(iter(lost_tries.items()))
+        wait_for_log(ui, scene.cluster, DAG, task, logs[name].splitlines()[-1])
+        ui.save_screenshot(str(artifacts / "airflow-lost-log.png"))
         assert not machines.is_on(scene.worker)
     finally:
         machines.power_on(scene.worker)
@@ -44,7 +63,7 @@ def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(scene: Scene
     assert wait_for_logs(scene, found) == []
 
 
-def test_a_deferred_task_has_one_log_of_worker_and_trigger(scene: Scene) -> None:
+def test_a_deferred_task_has_one_log_of_worker_and_trigger(scene: Scene, ui: WebDriver) -> None:
     scene.run_id = scene.client.trigger(DAG, {"tasks": 0, "deferred": 1, "seconds": 10, "beat": BEAT})
     scene.tasks = ["deferred[0]"]
 
@@ -58,6 +77,7 @@ def test_a_deferred_task_has_one_log_of_worker_and_trigger(scene: Scene) -> None
         seconds=10,
     )
     assert "DEFERRED" in waiting
+    wait_for_log(ui, scene.cluster, DAG, task(), waiting.splitlines()[-1])
     assert scene.wait_for_run(scene.run_id, 120).state == "success"
     found = scene.executions()
     assert [one.task for one in found] == ["deferred[0]"]
@@ -65,6 +85,7 @@ def test_a_deferred_task_has_one_log_of_worker_and_trigger(scene: Scene) -> None
     log = scene.client.log(DAG, task())
     assert waiting.splitlines()[-1] in log
     assert ".log.trigger." in log
+    wait_for_log(ui, scene.cluster, DAG, task(), waiting.splitlines()[-1], log.splitlines()[-1])
 
 
 def test_no_process_serves_logs(machines: Machines) -> None:
