@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from airflow_client import wait_for
 from cluster_inventory import PROJECT, Cluster
+from faults.harness import DAG, Scene, wait_for_logs
 from faults.machines import Machines
 from faults.operation import Playbooks
 
@@ -44,11 +45,57 @@ def before(small: Cluster, machines: Machines, tmp_path_factory: pytest.TempPath
     Playbooks(small, tmp_path_factory.mktemp("after")).run("site.yml").must_succeed()
 
 
-def test_operations_work_with_two_hosts_in_each_group(
-    small: Cluster, pairs: Cluster, before: set[str], machines: Machines, tmp_path: Path
+@pytest.fixture(scope="module")
+def playbooks(pairs: Cluster, before: set[str], tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+    """The playbooks, after the deployment of both hosts of each group."""
+    found = Playbooks(pairs, tmp_path_factory.mktemp("pairs"))
+    found.run("site.yml").must_succeed()
+    return found
+
+
+def stored_logs(machines: Machines, host: str, run_id: str) -> dict[str, str]:
+    """Return a digest of the different lines of each log file of a run in the log store of a host."""
+    digests = machines.shell(
+        host,
+        f"""cd /var/lib/airflow-log-store/tasks
+        find . -path '*/run_id={run_id}/*' -type f | while read -r file; do
+            printf '%s %s\n' "$file" "$(sort -u "$file" | sha256sum | cut -c1-64)"
+        done""",
+    )
+    return dict(line.rsplit(" ", 1) for line in digests.splitlines())
+
+
+def test_a_log_store_that_was_rebooted_under_load_gets_all_logs(
+    pairs: Cluster, playbooks: Playbooks, machines: Machines
 ) -> None:
-    playbooks = Playbooks(pairs, tmp_path)
-    playbooks.run("site.yml").must_succeed()
+    first, second = pairs.groups["airflow_api_server"]
+    assert second == SECOND
+    client = pairs.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    scene = Scene(pairs, machines, client)
+    scene.begin_load({"tasks": 8, "seconds": 40, "beat": 0.1})
+    others = {one.task for one in scene.executions() if one.host != SECOND}
+    assert others
+    machines.reboot(SECOND)
+    assert scene.wait_for_run(scene.run_id, 300).state == "success"
+    executions = scene.executions()
+    # No task of another host has noticed.
+    assert {one.task for one in executions if one.host != SECOND and one.ended} >= others
+    assert {one.attempt for one in executions if one.task in others} == {1}
+    assert wait_for_logs(scene, executions) == []
+    wait_for(
+        lambda: stored_logs(machines, second, scene.run_id) == stored_logs(machines, first, scene.run_id),
+        what="the same logs in both log stores",
+        seconds=120,
+        interval=2,
+    )
+    assert len(stored_logs(machines, first, scene.run_id)) >= len(scene.tasks)
+
+
+def test_operations_work_with_two_hosts_in_each_group(
+    small: Cluster, pairs: Cluster, before: set[str], playbooks: Playbooks, machines: Machines, tmp_path: Path
+) -> None:
     assert "airflow-scheduler.service" in machines.shell(SECOND, LEFT)
     # The heartbeats of the second of each are some seconds away.
     wait_for(lambda: playbooks.run(STATUS).status == 0, what="both hosts healthy", seconds=120, interval=5)
