@@ -98,13 +98,16 @@ def wait_for_log(browser: WebDriver, cluster: Cluster, dag_id: str, task: TaskIn
     wait_for_text(browser, *texts)
 
 
-def log_in(browser: WebDriver, cluster: Cluster, password: str) -> None:
-    """Fill in the login form of Airflow."""
+def log_in(browser: WebDriver, cluster: Cluster, password: str, user: str = "") -> None:
+    """Fill in the login form of Airflow.
+
+    :param user: name of the user; the administrator of the inventory if it is empty.
+    """
     browser.get(cluster.url)
     fields = WebDriverWait(browser, PATIENCE).until(
         lambda driver: driver.find_elements(By.NAME, "username"), "no login form"
     )
-    fields[0].send_keys(cluster.admin[0])
+    fields[0].send_keys(user or cluster.admin[0])
     browser.find_element(By.NAME, "password").send_keys(password)
     browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
 

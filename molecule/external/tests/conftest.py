@@ -11,6 +11,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(PROJECT / "scripts"))
 
 from airflow_client import AirflowClient  # noqa: E402
+from browser import browser, chromium  # noqa: E402, F401
 from cluster_inventory import Cluster  # noqa: E402
 from faults.harness import DAG  # noqa: E402
 from faults.machines import Machines  # noqa: E402

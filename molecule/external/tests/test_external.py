@@ -1,4 +1,4 @@
-"""A cluster whose PostgreSQL, Redis and object storage are those of somebody else."""
+"""A cluster whose PostgreSQL, Redis, object storage and directory are those of somebody else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from airflow_client import AirflowClient, wait_for
+from browser import log_in, wait_for_text, wait_until_logged_in
 from cluster_inventory import PROJECT, Cluster
 from faults.harness import DAG, Scene, tasks_of, wait_for_logs
 from faults.machines import Machines
 from faults.operation import Playbooks
+from selenium.webdriver.remote.webdriver import WebDriver
 
 SERVICES = "services1"
 # What the object storage serves, on that machine
@@ -26,6 +29,12 @@ REDIS = """export REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /etc/redis/redis.c
 exec redis-cli -p 6380 --tls --insecure "$@" """
 
 pytestmark = pytest.mark.long
+
+
+def cluster_variable(name: str) -> str:
+    """Return a variable of the inventory of this scenario."""
+    path = PROJECT / "molecule/external/inventory/group_vars/all/external.yml"
+    return str(yaml.safe_load(path.read_text())[name])
 
 
 def sql(machines: Machines, query: str, database: str = "postgres") -> str:
@@ -100,6 +109,25 @@ def test_an_unavailable_object_storage_costs_no_task_and_no_log(
         assert wait_for_logs(scene, scene.executions()) == []
     finally:
         machines.run(SERVICES, "systemctl", "thaw" if verb == "freeze" else "start", "storage")
+
+
+@pytest.mark.parametrize(("person", "roles"), [("ann", {"Admin", "Viewer"}), ("ben", {"Viewer"})])
+def test_people_of_the_directory_log_in_with_the_roles_of_their_groups(
+    browser: WebDriver, cluster: Cluster, machines: Machines, person: str, roles: set[str]
+) -> None:
+    password = cluster_variable("external_directory_password")
+    log_in(browser, cluster, f"not{password}", person)
+    wait_for_text(browser, "Invalid login")
+    log_in(browser, cluster, password, person)
+    wait_until_logged_in(browser)
+    users = json.loads(machines.run("control1", "airflow", "users", "list", "--output", "json"))
+    [user] = [user for user in users if user["username"] == person]
+    found = user["roles"]
+    assert set(found if isinstance(found, list) else found.split(", ")) == roles, user
+
+
+def test_the_first_user_still_gets_tokens(client: AirflowClient) -> None:
+    assert client.token()
 
 
 def test_nothing_of_the_own_services_is_on_the_hosts(cluster: Cluster, machines: Machines) -> None:
