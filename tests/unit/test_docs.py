@@ -17,7 +17,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.playbook_pa
 from sample_inventory import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 # Pages that a program writes.
 WRITTEN = {"faults.md", "failover-comparison.md", "variables.md", "test-all.md"}
 # Without links to directories.
@@ -29,7 +29,13 @@ TRACKED = [
     if (ROOT / name).is_file()
 ]
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE))
+# Of a clone, and of a repository of a user
+SITE_MAKEFILE = (ROOT / "examples/site/Makefile").read_text()
+TARGETS = {
+    target
+    for line in re.findall(r"^([a-z][\w -]*):(?!=)", MAKEFILE + SITE_MAKEFILE, re.MULTILINE)
+    for target in line.split()
+}
 PLAYBOOKS = {path.stem: path.read_text() for path in ROOT.glob("playbooks/*.yml")}
 PARAMETERS = parameters_of(map(str, ROOT.glob("playbooks/*.yml")))
 ROLES = {path.name for path in ROOT.glob("roles/*")}
