@@ -88,9 +88,10 @@ compare: setup ## Lose a worker with our settings and with Airflow's own, and wr
 bench: setup ## Measure the cluster against stock Airflow, and write docs/performance.md (hours; ONLY=deploy,tasks,idle,heartbeats ROUNDS=3 KEEP=yes)
 	cd scripts && ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
 
-docs: setup ## Write what the docs take from the code: docs/variables.md, docs/images/failover.svg
+docs: setup ## Write what the docs take from the code: docs/variables.md, pictures
 	$(BIN)/python scripts/document_variables.py
 	$(BIN)/python scripts/failover_plot.py
+	$(BIN)/python scripts/architecture_plot.py
 
 lock: setup ## Resolve pyproject.toml anew (scripts/lock --upgrade for newer versions)
 	scripts/lock
