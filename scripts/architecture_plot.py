@@ -77,12 +77,14 @@ def picture() -> str:
     columns = ([group for group in order if group not in right], [group for group in order if group in right])
     rows = max(map(len, columns))
     height = rows * (TILE_HEIGHT + GAP) + GAP
+    size = f'y="{TOP - 28}" height="{height + 26}"'
+    slots = values["airflow_worker_concurrency"]
     parts = [
-        f'<rect class="host" x="{LEFT - 12}" y="{TOP - 28}" width="{2 * (TILE_WIDTH + GAP) + 12}" height="{height + 26}"/>',
+        f'<rect class="host" x="{LEFT - 12}" width="{2 * (TILE_WIDTH + GAP) + 12}" {size}/>',
         f'<text class="title" x="{LEFT}" y="{TOP - 10}">control node, or a host for each group</text>',
-        f'<rect class="host" x="{WORKERS_LEFT}" y="{TOP - 28}" width="{WORKERS_WIDTH}" height="{height + 26}"/>',
+        f'<rect class="host" x="{WORKERS_LEFT}" width="{WORKERS_WIDTH}" {size}/>',
         f'<text class="title" x="{WORKERS_LEFT + 12}" y="{TOP - 10}">worker 1 to N</text>',
-        f'<text x="{WORKERS_LEFT + 12}" y="{TOP + 18}">Celery worker, {values["airflow_worker_concurrency"]} slots</text>',
+        f'<text x="{WORKERS_LEFT + 12}" y="{TOP + 18}">Celery worker, {slots} slots</text>',
         f'<text x="{WORKERS_LEFT + 12}" y="{TOP + 38}">watchdog, log shipper</text>',
     ]
     for column, groups in enumerate(columns):
@@ -103,7 +105,8 @@ def picture() -> str:
     text = f"{PURPOSES['haproxy_port']} {values['haproxy_port']}"
     parts.append(arrow(door, 32, door, TOP, text, "start"))
     body = "\n".join(parts)
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WORKERS_LEFT + WORKERS_WIDTH + 12} {TOP + height + 12}" role="img">
+    box = f"0 0 {WORKERS_LEFT + WORKERS_WIDTH + 12} {TOP + height + 12}"
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img">
 <title>The parts of a cluster, their ports, and the connections of workers and people. All of them use TLS</title>
 <style>
 text {{ font: 12px sans-serif; fill: #333 }}
