@@ -113,6 +113,12 @@ PARTS = (
     _process("airflow_triggerer", "triggerer"),
     _process("flower", "flower", certificate=True),
     _process("airflow_worker", "worker"),
+    # Of Airflow's processes but the worker. An empty slice is no unit that runs.
+    Part(
+        ("airflow_scheduler", "airflow_api_server", "airflow_dag_processor", "airflow_triggerer", "flower"),
+        (),
+        (f"{UNITS}/airflow.slice",),
+    ),
     Part(
         ("airflow_worker",),
         ("airflow-worker-watchdog.service",),

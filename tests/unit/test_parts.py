@@ -136,3 +136,9 @@ def test_each_process_that_writes_log_files_has_their_removal() -> None:
     timer = parts.part_of("airflow-log-clean.timer")
     assert timer is not None
     assert set(timer.groups) == groups
+
+
+@pytest.mark.parametrize(("group", "kept"), [("airflow_worker", False), ("postgres", False), ("flower", True)])
+def test_the_slice_of_the_control_plane_goes_with_its_last_process(group: str, kept: bool) -> None:
+    removed = {pattern for part in parts.absent_parts([group]) for pattern in part.files}
+    assert (f"{parts.UNITS}/airflow.slice" in removed) != kept
