@@ -33,7 +33,7 @@ pytestmark = pytest.mark.long
 
 def cluster_variable(name: str) -> str:
     """Return a variable of the inventory of this scenario."""
-    path = PROJECT / "molecule/external/inventory/group_vars/all/external.yml"
+    path = PROJECT / "molecule/external/inventory/group_vars/all/services.yml"
     return str(yaml.safe_load(path.read_text())[name])
 
 
