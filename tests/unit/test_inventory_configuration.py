@@ -151,7 +151,7 @@ def test_an_object_storage_for_task_logs_needs_its_provider() -> None:
     provider = "apache-airflow-providers-amazon"
     lacking = found()
     assert {item.variable for item in lacking} == {"airflow_task_logs"}
-    assert all(provider in item.remedy for item in lacking)
+    assert all(provider in item.remedy and item.value.startswith("s3://logs/airflow") for item in lacking)
     assert found(provider) == []
     # The setting of another place does not hide it.
     assert found(airflow_config={"logging": {"remote_log_conn_id": "other"}})

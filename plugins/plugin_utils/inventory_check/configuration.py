@@ -83,10 +83,11 @@ def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
             seen[key] = list(config_packages.missing(config, added, [Path(plugins)] if plugins else []))
         for problem in seen[key]:
             package = problem.requirement or "the package that has it"
+            own = config_rules.OWNED_OPTIONS.get(problem.option)
             yield Finding(
                 f"host {host.name}",
-                config_rules.OWNED_OPTIONS.get(problem.option, f"airflow_config.{problem.option}"),
-                problem.needs,
+                own or f"airflow_config.{problem.option}",
+                f"{text_of(host, own)}, which needs {problem.needs}" if own else problem.needs,
                 "what the lock of the runtime has, or a package of airflow_runtime_extra_requirements brings",
                 f"add {package} to airflow_runtime_extra_requirements",
             )
