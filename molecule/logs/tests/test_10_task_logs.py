@@ -48,7 +48,8 @@ def test_the_log_of_a_lost_attempt_is_there_while_its_worker_is_off(
         logs = {name: scene.client.log(DAG, task) for name, task in lost_tries.items()}
         name, task = next(iter(lost_tries.items()))
         wait_for_log(ui, scene.cluster, DAG, task, logs[name].splitlines()[-1])
-        ui.save_screenshot(str(artifacts / "airflow-lost-log.png"))
+        ui.set_window_size(1280, 800)
+        ui.save_screenshot(str(artifacts / "lost-attempt.png"))
         assert not machines.is_on(scene.worker)
     finally:
         machines.power_on(scene.worker)
