@@ -4,7 +4,7 @@ from flask_appbuilder.const import AUTH_LDAP
 
 AUTH_TYPE = AUTH_LDAP
 AUTH_LDAP_SERVER = "ldaps://services1"
-AUTH_LDAP_TLS_CACERTFILE = "/etc/ssl/certs/ca-certificates.crt"
+AUTH_LDAP_TLS_CACERTFILE = "/etc/services-ca.pem"
 AUTH_LDAP_SEARCH = "ou=people,dc=example,dc=org"
 AUTH_LDAP_BIND_USER = "cn=admin,dc=example,dc=org"
 AUTH_LDAP_BIND_PASSWORD = "{{ external_directory_password }}"

@@ -82,33 +82,55 @@ def sources(scene: Scene) -> set[str]:
     return {place for place in (ARCHIVE, STORE) if place in logs}
 
 
-def test_finished_logs_are_in_the_object_storage_and_the_ui_reads_them_there(scene: Scene) -> None:
+def forget(scene: Scene) -> None:
+    """Remove the logs of a run from the log store, as time does."""
+    folder = f"{STORE}tasks/dag_id={DAG}/run_id={scene.run_id}"
+    scene.machines.run("control1", "rm", "-r", folder)
+
+
+def test_finished_logs_are_in_the_object_storage_and_read_there_when_the_log_store_has_them_no_longer(
+    scene: Scene,
+) -> None:
     wait_for_archive(scene)
+    assert wait_for_logs(scene, scene.executions()) == []
+    assert sources(scene) == {STORE}
+    forget(scene)
     assert wait_for_logs(scene, scene.executions()) == []
     assert sources(scene) == {ARCHIVE}
 
 
-def test_a_log_that_the_object_storage_has_not_is_in_the_log_store(scene: Scene, machines: Machines) -> None:
-    wait_for_archive(scene)
-    # As after the loss of a worker, which uploads nothing.
-    machines.run(SERVICES, "rm", "-r", f"{BUCKET}/airflow/dag_id={DAG}/run_id={scene.run_id}")
-    assert wait_for_logs(scene, scene.executions()) == []
-    assert sources(scene) == {STORE}
-
-
-@pytest.mark.parametrize("verb", ["stop", "freeze"])
-def test_an_unavailable_object_storage_costs_no_task_and_no_log(
-    cluster: Cluster, machines: Machines, client: AirflowClient, verb: str
+def test_an_unavailable_object_storage_costs_no_task_and_no_stored_log(
+    cluster: Cluster, machines: Machines, client: AirflowClient
 ) -> None:
     scene = Scene(cluster, machines, client)
-    machines.run(SERVICES, "systemctl", verb, "storage")
+    machines.run(SERVICES, "systemctl", "stop", "storage")
     try:
         scene.begin_load({"tasks": 4, "deferred": 1, "seconds": 3, "beat": 0.1})
         assert scene.wait_for_run(scene.run_id, 180).state == "success"
         assert {task.try_number for task in tasks_of(scene, scene.run_id)} == {1}
         assert wait_for_logs(scene, scene.executions()) == []
+        forget(scene)
+        task = next(task for task in tasks_of(scene, scene.run_id) if task.task_id == "load")
+        assert "the object storage could not be read: " in scene.client.log(DAG, task)
     finally:
-        machines.run(SERVICES, "systemctl", "thaw" if verb == "freeze" else "start", "storage")
+        machines.run(SERVICES, "systemctl", "start", "storage")
+
+
+def test_a_changed_connection_counts_from_the_next_task_on(
+    scene: Scene, cluster: Cluster, machines: Machines, client: AirflowClient
+) -> None:
+    wait_for_archive(scene)
+    connection = client.call("GET", "/connections/logs_s3")
+    path, change = "/connections/logs_s3", {"connection_id": "logs_s3", "conn_type": "aws", "login": "another"}
+    client.call("PATCH", f"{path}?update_mask=login", change)
+    try:
+        other = Scene(cluster, machines, client)
+        other.begin_load({"tasks": 4, "seconds": 1, "beat": 0.1})
+        assert other.wait_for_run(other.run_id, 180).state == "success"
+        found = machines.run(SERVICES, "find", BUCKET, "-path", f"*/run_id={other.run_id}/*", "-name", "attempt=1.log")
+        assert found == ""
+    finally:
+        client.call("PATCH", f"{path}?update_mask=login", change | {"login": connection["login"]})
 
 
 @pytest.mark.parametrize(("person", "roles"), [("ann", {"Admin", "Viewer"}), ("ben", {"Viewer"})])

@@ -5,7 +5,8 @@
 each line, and ``log_sender`` hands the line to the shipper of the host. The API server finds the lines of all hosts in
 its own ``base_log_folder``, in files that begin with the name of the local file, as Airflow's own reader expects it.
 
-With ``remote_logging``, a finished log also goes to the site's object storage, with the provider's own code.
+With ``remote_logging``, a finished log also goes to the site's object storage, with the provider's own code, and is
+read there when the log store no longer has it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,24 @@ class LiveTaskLog:
 
 
 class StoredTaskHandler(FileTaskHandler):
-    """Reads the logs of all hosts from the files of the log store, and asks no other process for logs."""
+    """Reads the logs of all hosts from the files of the log store, and asks no other process for logs.
+
+    The object storage has a log only if its worker lived to the end of the task. So it is read for what the log store
+    no longer has.
+    """
+
+    def _read_remote_logs(self, ti: Any, try_number: int, metadata: Any = None) -> LogResponse | StreamingLogResponse:
+        path = Path(self.local_base, self._render_filename(ti, try_number))
+        if any(path.parent.glob(f"{path.name}*")):
+            raise NotImplementedError  # as a handler without object storage does
+        try:
+            answer: LogResponse = super()._read_remote_logs(ti, try_number, metadata)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            # Whatever a provider raises: the page of the task must not fail.
+            return [f"the object storage could not be read: {type(error).__name__}: {error}"], []
+        return answer
 
     def _read_from_local(self, worker_log_path: Path) -> StreamingLogResponse:
         sources, streams = super()._read_from_local(worker_log_path)
