@@ -116,23 +116,6 @@ def test_an_unavailable_object_storage_costs_no_task_and_no_stored_log(
         machines.run(SERVICES, "systemctl", "start", "storage")
 
 
-def test_a_changed_connection_counts_from_the_next_task_on(
-    scene: Scene, cluster: Cluster, machines: Machines, client: AirflowClient
-) -> None:
-    wait_for_archive(scene)
-    connection = client.call("GET", "/connections/logs_s3")
-    path, change = "/connections/logs_s3", {"connection_id": "logs_s3", "conn_type": "aws", "login": "another"}
-    client.call("PATCH", f"{path}?update_mask=login", change)
-    try:
-        other = Scene(cluster, machines, client)
-        other.begin_load({"tasks": 4, "seconds": 1, "beat": 0.1})
-        assert other.wait_for_run(other.run_id, 180).state == "success"
-        found = machines.run(SERVICES, "find", BUCKET, "-path", f"*/run_id={other.run_id}/*", "-name", "attempt=1.log")
-        assert found == ""
-    finally:
-        client.call("PATCH", f"{path}?update_mask=login", change | {"login": connection["login"]})
-
-
 @pytest.mark.parametrize(("person", "roles"), [("ann", {"Admin", "Viewer"}), ("ben", {"Viewer"})])
 def test_people_of_the_directory_log_in_with_the_roles_of_their_groups(
     browser: WebDriver, cluster: Cluster, machines: Machines, person: str, roles: set[str]

@@ -78,9 +78,6 @@ def keep_connection() -> None:
 
     @contextlib.contextmanager
     def ensure_client(server: str | None, token: str, client: Any = None, dry_run: bool = False) -> Iterator[Any]:
-        # Airflow keeps the connection to the object storage of logs as long as the process lives. A changed one counts
-        # from the next task on, as other connections do.
-        supervisor._REMOTE_LOGGING_CONN_CACHE.clear()
         if client or dry_run:
             with upstream(server, token, client=client, dry_run=dry_run) as own:
                 yield own
