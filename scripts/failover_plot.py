@@ -5,11 +5,12 @@ Everything in it is computed by plugins/plugin_utils/failover.py, which the role
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from picture import write_or_check
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "plugins/plugin_utils"))
@@ -116,18 +117,5 @@ polyline {{ fill: none; stroke-width: 2 }}
 """
 
 
-def main() -> int:
-    """Write the picture, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the picture is not the current one")
-    if parser.parse_args().check:
-        if PICTURE.exists() and PICTURE.read_text() == picture():
-            return 0
-        print(f"{PICTURE.relative_to(PROJECT)} is not what the code computes: run `make docs`", file=sys.stderr)
-        return 1
-    PICTURE.write_text(picture())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PICTURE, picture(), __doc__))
