@@ -91,6 +91,7 @@ SET_BY_THE_ROLES = frozenset(
         "certificates_current_ca",
         "debian_packages_installed",
         "log_store_files",
+        "log_store_is_new",
         "preflight_inventory",
         "systemd_unit_drop_ins",
         "upgrade_pool_slots",

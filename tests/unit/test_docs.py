@@ -162,7 +162,13 @@ LOGINS = {"airflow_results"}
 
 
 # Made from other names in the code, or on a host of the reader.
-COMPUTED = {"/var/lib/airflow/worker", "/var/cache/airflow/worker", "/var/run/docker.sock", "/opt/oracle"}
+COMPUTED = {
+    "/var/lib/airflow/worker",
+    "/var/cache/airflow/worker",
+    "/var/lib/airflow-log-store/tasks",
+    "/var/run/docker.sock",
+    "/opt/oracle",
+}
 
 
 @every_page

@@ -53,11 +53,14 @@ def playbooks(pairs: Cluster, before: set[str], tmp_path_factory: pytest.TempPat
     return found
 
 
+STORE = "/var/lib/airflow-log-store"
+
+
 def stored_logs(machines: Machines, host: str, run_id: str) -> dict[str, str]:
     """Return a digest of the different lines of each log file of a run in the log store of a host."""
     digests = machines.shell(
         host,
-        f"""cd /var/lib/airflow-log-store/tasks
+        f"""cd {STORE}/tasks
         find . -path '*/run_id={run_id}/*' -type f | while read -r file; do
             printf '%s %s\n' "$file" "$(sort -u "$file" | sha256sum | cut -c1-64)"
         done""",
@@ -91,6 +94,36 @@ def test_a_log_store_that_was_rebooted_under_load_gets_all_logs(
         interval=2,
     )
     assert len(stored_logs(machines, first, scene.run_id)) >= len(scene.tasks)
+
+
+def test_an_empty_log_store_is_filled_from_the_other_one(
+    pairs: Cluster, playbooks: Playbooks, machines: Machines, tmp_path: Path
+) -> None:
+    first, second = pairs.groups["airflow_api_server"]
+    client = pairs.client()
+    scene = Scene(pairs, machines, client)
+    scene.begin_load({"tasks": 4, "seconds": 2})
+    assert scene.wait_for_run(scene.run_id, 120).state == "success"
+    assert wait_for_logs(scene, scene.executions()) == []
+    # The hosts have the logs no more, and they are not new.
+    find = f"find /var/lib/airflow/worker/logs -path '*/run_id={scene.run_id}/*' -type f -print -delete"
+    assert [name for host in pairs.groups["airflow_worker"] for name in machines.shell(host, find).splitlines()]
+    machines.shell(first, f"find {STORE} -type f -exec touch -d '1 hour ago' {{}} +")
+    before = stored_logs(machines, first, scene.run_id)
+    assert len(before) >= len(scene.tasks)
+    machines.shell(second, f"systemctl stop airflow-log-store; rm -r {STORE}; systemctl reset-failed airflow-log-store")
+
+    deployed = playbooks.run("site.yml").must_succeed()
+    assert f"For the earlier logs of tasks on {second} run " in deployed.output
+    assert stored_logs(machines, second, scene.run_id) == {}
+    playbooks.run("playbooks/resend_logs.yml").must_succeed()
+    assert stored_logs(machines, second, scene.run_id) == before
+    # As the log store writes: its group reads the logs of tasks, and root those of units.
+    assert machines.shell(second, f"find {STORE} -printf '%u:%g\\n' | sort -u").split() == [
+        "airflow-log-store:airflow-log-store"
+    ]
+    modes = machines.shell(second, f"find {STORE}/units {STORE}/tasks -type f -printf '%m\\n' | sort -u").split()
+    assert modes == ["600", "640"]
 
 
 def test_operations_work_with_two_hosts_in_each_group(
