@@ -89,8 +89,8 @@ def version_findings(texts: dict[str, str]) -> Iterator[str]:
             for added in re.findall(r"^ *version_added: *['\"]?([\d.]+)", text, re.MULTILINE):
                 if Version(added) > Version(version):
                     yield f"{name}: version_added {added} is later than the version in galaxy.yml, {version}"
-    if not re.search(rf"^## \[(?:Unreleased|{re.escape(version)})\]", texts["CHANGELOG.md"], re.MULTILINE):
-        yield f"CHANGELOG.md: neither a section [Unreleased] nor a section [{version}], the version in galaxy.yml"
+    if version not in yaml.safe_load(texts["changelogs/changelog.yaml"])["releases"]:
+        yield f"changelogs/changelog.yaml: no release {version}, the version in galaxy.yml; see CONTRIBUTING.md"
 
 
 def ansible_findings(texts: dict[str, str]) -> Iterator[str]:

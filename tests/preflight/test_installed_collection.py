@@ -140,7 +140,7 @@ def test_what_the_collection_contains(installed: Path) -> None:
     assert {path.name for path in root.iterdir()} == {
         *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json"),
         *("README.md", "README.pt-BR.md", "SECURITY.md", "docs", "examples", "inventory", "meta", "playbooks"),
-        *("plugins", "pyproject.toml", "roles", "site.yml", "uv.lock"),
+        *("changelogs", "plugins", "pyproject.toml", "roles", "site.yml", "uv.lock"),
     }
     assert (root / "inventory/production.example/group_vars/all/main.yml").is_file()
     for file in yaml.safe_load((root / "meta/execution-environment.yml").read_text())["dependencies"].values():

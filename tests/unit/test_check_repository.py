@@ -34,7 +34,7 @@ TEXTS = texts_of(tracked())
             "version_added: 9.",
             "plugins/modules/unit.py: version_added 9.",
         ),
-        ("CHANGELOG.md", "## [Unreleased]", "## [7.0.0]", "CHANGELOG.md: neither"),
+        ("changelogs/changelog.yaml", "\n  0.1.0:", "\n  0.0.9:", "changelogs/changelog.yaml: no release 0.1.0"),
     ],
 )
 def test_a_version_that_contradicts_galaxy_yml(file: str, old: str, new: str, finding: str) -> None:
