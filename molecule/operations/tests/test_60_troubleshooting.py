@@ -1,0 +1,308 @@
+"""docs/troubleshooting.md shows what a person sees: each symptom is provoked, and the message compared with the page.
+
+Further entries are provoked where the mechanism is tested: watchdog, lease and canary in the scenarios ``failover`` and
+``upgrade``, backups in ``backup``, databases and front door in ``security``, other applications on a host in
+``uninstall`` and in ``tests/preflight``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airflow_client import AirflowClient, wait_for
+from cluster_inventory import PROJECT, Cluster
+from faults.harness import DAG
+from faults.machines import Machines
+from faults.operation import Playbooks
+
+pytestmark = pytest.mark.long
+
+PAGE = (PROJECT / "docs/troubleshooting.md").read_text()
+STATUS, PREFLIGHT, VALIDATE = (f"playbooks/{name}.yml" for name in ("status", "preflight", "validate_inventory"))
+DRAIN, UNDRAIN = "playbooks/drain_worker.yml", "playbooks/undrain_worker.yml"
+STORE = "/var/lib/airflow-log-store/tasks"
+
+
+def messages_of(heading: str) -> list[re.Pattern[str]]:
+    """Return the messages of a section of the page. Ansible wraps lines, so white space is a single space."""
+    section = PAGE.partition(f"\n### {heading}\n")[2]
+    block = re.match(r"\n((?:    .*\n)+)", section)
+    assert block, heading
+    found: list[str] = []
+    for line in block[1].splitlines():
+        # The lines of a finding below its first one have a further indentation.
+        if found and line.startswith("       "):
+            found[-1] += " " + line.strip()
+        else:
+            found.append(line.strip())
+    return [re.compile(pattern_of(message)) for message in found]
+
+
+def pattern_of(message: str) -> str:
+    """Return a message as a regular expression, with anything for ``<name>`` and ``...``."""
+    parts = re.split(r"<[^>]*>|\.\.\.", message)
+    return ".*?".join(re.escape(" ".join(part.split())) for part in parts)
+
+
+@dataclass
+class Person:
+    """Provokes symptoms on the cluster.
+
+    :param folder: directory for further inventories.
+    """
+
+    cluster: Cluster
+    machines: Machines
+    playbooks: Playbooks
+    client: AirflowClient
+    folder: Path
+
+    @property
+    def worker(self) -> str:
+        """The last worker."""
+        return self.cluster.workers[-1]
+
+    @property
+    def control(self) -> str:
+        """The host of everything else."""
+        return self.cluster.first("airflow_scheduler")
+
+    def refused(self, book: str, *options: str, host: str = "all", **variables: Any) -> str:
+        """Run a playbook that must fail, with variables in a further inventory; return what it prints."""
+        if variables:
+            inventory = self.folder / f"{len(list(self.folder.iterdir()))}.yml"
+            hosts = {host: variables} if host != "all" else {}
+            content = {"all": {"hosts": hosts} if hosts else {"vars": variables}}
+            inventory.write_text(yaml.safe_dump(content))
+            options = ("-i", str(inventory), *options)
+        done = self.playbooks.run(book, *options)
+        assert done.status != 0, done.output[-3000:]
+        return done.output
+
+    def status(self) -> str:
+        """Return the report."""
+        return self.playbooks.run(STATUS).output
+
+    @contextmanager
+    def stopped(self, host: str, unit: str) -> Iterator[None]:
+        """Stop a unit for a while."""
+        self.machines.run(host, "systemctl", "stop", unit)
+        try:
+            yield
+        finally:
+            self.machines.run(host, "systemctl", "start", unit)
+
+    @contextmanager
+    def file(self, host: str, path: str) -> Iterator[None]:
+        """Create an empty file for a while."""
+        self.machines.run(host, "touch", path)
+        try:
+            yield
+        finally:
+            self.machines.run(host, "rm", path)
+
+    def post(self, path: str, headers: dict[str, str]) -> str:
+        """Send a request without a body to the front door; return status and text of the answer."""
+        host = self.cluster.url.split("://", 1)[1].split(":")[0].rstrip("/")
+        context = ssl.create_default_context(cafile=str(self.cluster.ca_file))
+        connection = http.client.HTTPSConnection(host, context=context, timeout=30)
+        connection.putrequest("POST", path)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return f"{answer.status} {answer.read().decode(errors='replace')}"
+
+
+def no_worker_for_a_queue(person: Person) -> str:
+    return person.refused(
+        DRAIN, "-e", f"cluster_worker={person.worker}", host=person.worker, airflow_worker_queues=["default", "lonely"]
+    )
+
+
+def a_drained_worker(person: Person) -> str:
+    person.playbooks.run(DRAIN, "-e", f"cluster_worker={person.worker}").must_succeed()
+    try:
+        return person.status()
+    finally:
+        person.playbooks.run(UNDRAIN, "-e", f"cluster_worker={person.worker}").must_succeed()
+
+
+def a_quarantined_worker(person: Person) -> str:
+    with person.file(person.worker, "/etc/airflow/worker/canary.env"):
+        return person.status()
+
+
+def a_long_task(person: Person) -> str:
+    slots = sum(int(person.cluster.variables[name]["airflow_worker_concurrency"]) for name in person.cluster.workers)
+    run_id = person.client.trigger(DAG, {"tasks": slots, "seconds": 120})
+    wait_for(
+        lambda: sum(task.state == "running" for task in person.client.tasks(DAG, run_id)) >= slots,
+        what="all tasks running",
+        seconds=90,
+    )
+    try:
+        return person.refused(DRAIN, "-e", f"cluster_worker={person.worker}", "-e", "cluster_drain_timeout=5")
+    finally:
+        assert person.client.wait_for_run(DAG, run_id, seconds=300).state == "success"
+
+
+def all_slots_in_use(person: Person) -> str:
+    slots = sum(int(person.cluster.variables[name]["airflow_worker_concurrency"]) for name in person.cluster.workers)
+    run_id = person.client.trigger(DAG, {"tasks": slots, "seconds": 60})
+    wait_for(
+        lambda: sum(task.state == "running" for task in person.client.tasks(DAG, run_id)) >= slots,
+        what="all tasks running",
+        seconds=90,
+    )
+    try:
+        # The rows only, without the heading of the table.
+        return "\n".join(line for line in person.status().splitlines() if "celery@" in line)
+    finally:
+        assert person.client.wait_for_run(DAG, run_id, seconds=300).state == "success"
+
+
+def a_log_that_is_gone(person: Person) -> str:
+    run_id = person.client.trigger(DAG, {"tasks": 1, "seconds": 1})
+    assert person.client.wait_for_run(DAG, run_id, seconds=120).state == "success"
+    [task, *_] = person.client.tasks(DAG, run_id)
+    person.machines.shell(person.control, f"find {STORE} -path '*/run_id={run_id}/*' -type f -delete")
+    return person.client.log(DAG, task)
+
+
+def a_shipper_that_is_away(person: Person) -> str:
+    with person.stopped(person.worker, "airflow-log-shipper"):
+        run_id = person.client.trigger(DAG, {"tasks": 8, "seconds": 1})
+        assert person.client.wait_for_run(DAG, run_id, seconds=180).state == "success"
+        return person.machines.run(person.worker, "journalctl", "--unit=airflow-worker", "--since=-5min")
+
+
+def a_stopped_worker(person: Person) -> str:
+    with person.stopped(person.worker, "airflow-worker"):
+        return person.status()
+
+
+def a_stopped_dag_processor(person: Person) -> str:
+    with person.stopped(person.control, "airflow-dag-processor"):
+        found: list[str] = []
+
+        def late() -> bool:
+            found[:] = [person.status()]
+            return "DagProcessorJob" in found[0]
+
+        wait_for(late, what="the heartbeat too old", seconds=180, interval=5)
+        return found[0]
+
+
+def an_edited_file(person: Person) -> str:
+    path = "/etc/airflow/worker/airflow.cfg"
+    person.machines.shell(person.worker, f"cp -p {path} {path}.kept && echo '# by hand' >>{path}")
+    try:
+        return person.status()
+    finally:
+        person.machines.shell(person.worker, f"mv {path}.kept {path}")
+
+
+def a_foreign_firewall(person: Person) -> str:
+    person.machines.shell(
+        person.worker,
+        "nft add table inet foreign && "
+        "nft 'add chain inet foreign input { type filter hook input priority 10; }' && "
+        "nft add rule inet foreign input tcp dport 9 drop",
+    )
+    try:
+        return person.refused(PREFLIGHT)
+    finally:
+        person.machines.run(person.worker, "nft", "delete", "table", "inet", "foreign")
+
+
+def too_many_logins(person: Person) -> str:
+    return "\n".join(person.post("/auth/token", {"Content-Length": "0"}) for _ in range(30))
+
+
+def dag_with_a_queue(person: Person) -> str:
+    dags = person.folder / "dags"
+    dags.mkdir()
+    (dags / "lonely.py").write_text(
+        "from airflow.sdk import dag, task\n\n\n@dag(schedule=None)\ndef lonely():\n"
+        '    @task(queue="nobody")\n    def one():\n        pass\n\n    one()\n\n\nlonely()\n'
+    )
+    return person.refused(VALIDATE, airflow_dags_dir=str(dags))
+
+
+CASES: dict[str, Callable[[Person], str]] = {
+    "The inventory is refused": lambda person: person.refused(VALIDATE, airflow_worker_concurrency=0),
+    "A misspelt variable is refused": lambda person: person.refused(VALIDATE, airflow_worker_concurency=4),
+    "A misspelt parameter of -e is refused": lambda person: person.refused(
+        DRAIN, "-e", "cluster_forse=yes", "-e", f"cluster_worker={person.worker}"
+    ),
+    "A secret is missing": lambda person: person.refused(VALIDATE, airflow_jwt_secret=""),
+    "A proxy is refused": lambda person: person.refused(
+        VALIDATE, airflow_triggerer_environment={"ALL_PROXY": "socks5://proxy.example.org:1080"}
+    ),
+    "The memory plan is refused": lambda person: person.refused(VALIDATE, airflow_host_memory_mb=700),
+    "The queue of a DAG file is refused": dag_with_a_queue,
+    "A host is unreachable by SSH": lambda person: person.refused(PREFLIGHT, host=person.worker, ansible_port=9),
+    "The sudo password is missing": lambda person: person.refused(
+        PREFLIGHT, host=person.worker, ansible_python_interpreter="/usr/bin/python9"
+    ),
+    "The host belongs to another cluster": lambda person: person.refused(
+        PREFLIGHT, airflow_fernet_key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+    ),
+    "A deployment is refused as a downgrade": lambda person: person.refused(PREFLIGHT, airflow_version="3.3.0"),
+    "Another firewall is active": a_foreign_firewall,
+    "New firewall rules are taken back": lambda person: person.refused(
+        "playbooks/firewall.yml", "--limit", person.worker, firewall_ssh_sources=["192.0.2.1"]
+    ),
+    "A run with tags is refused": lambda person: person.refused(
+        "site.yml", "--tags", "airflow_worker", airflow_runtime_extra_requirements=["bokeh_sampledata", "iniconfig"]
+    ),
+    "A rollback is refused": lambda person: person.refused("playbooks/rollback.yml"),
+    "A restore is refused: the point in time": lambda person: person.refused(
+        "playbooks/restore.yml", "-e", "cluster_restore_to=2099-01-01T00:00:00"
+    ),
+    "A drain is refused: a queue would have no worker": no_worker_for_a_queue,
+    "A drain fails: a task still runs": a_long_task,
+    "A task waits: default_pool is full": all_slots_in_use,
+    "A task waits: the worker is drained": a_drained_worker,
+    "A task waits: the worker is quarantined": a_quarantined_worker,
+    "A worker is missing in Flower and in the report": a_stopped_worker,
+    "A DAG is not in the UI": a_stopped_dag_processor,
+    "A deployment was interrupted": an_edited_file,
+    "The log of a task cannot be read": a_log_that_is_gone,
+    "Log lines wait on a host": a_shipper_that_is_away,
+    "A request fails with status 411 or 413": lambda person: person.post(
+        "/auth/token", {"Transfer-Encoding": "chunked"}
+    ),
+    # The last one: for a minute the address may not log in.
+    "Login fails with status 429": too_many_logins,
+}
+
+
+@pytest.fixture(scope="module")
+def person(
+    cluster: Cluster,
+    machines: Machines,
+    playbooks: Playbooks,
+    client: AirflowClient,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Person:
+    """Somebody who makes mistakes."""
+    return Person(cluster, machines, playbooks, client, tmp_path_factory.mktemp("mistakes"))
+
+
+@pytest.mark.parametrize("heading", CASES)
+def test_the_page_shows_what_is_seen(person: Person, heading: str) -> None:
+    seen = " ".join(CASES[heading](person).split())
+    assert any(message.search(seen) for message in messages_of(heading)), (
+        f"{[message.pattern for message in messages_of(heading)]}\n{seen[-6000:]}"
+    )
