@@ -17,7 +17,7 @@ help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## Install the controller's tools into .venv
-	@scripts/setup
+	@tools/setup
 
 machines: setup ## Make the demo's machines only
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml
@@ -25,7 +25,7 @@ machines: setup ## Make the demo's machines only
 demo: machines ## Deploy a cluster on local machines and run a real DAG across it
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/secrets.yml -e airflow_secrets_plaintext=true
 	$(BIN)/ansible-playbook $(LOCAL) site.yml
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python tools/demo.py
 
 status: setup ## Report how the demo's cluster is (DRIFT=yes: and what site.yml would change)
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/status.yml $(if $(DRIFT),--check)
@@ -41,13 +41,13 @@ destroy: setup ## Take the demo's machines away
 	$(BIN)/ansible-playbook $(LOCAL) playbooks/local_machines.yml -e local_machines_state=absent
 
 lint: setup ## Check style, types, syntax, spelling, the collection and the docs
-	scripts/lint
+	tools/lint
 
 unit: setup ## Run the tests that need no machine
 	$(BIN)/pytest tests --numprocesses auto --dist loadfile --junitxml=artifacts/unit.xml
 
 molecule: setup ## Run Molecule scenarios (DEBIAN=12 SCENARIO=default; default: 13, those that share machines)
-	scripts/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),$(SCENARIOS))
+	tools/molecule $(or $(DEBIAN),13) $(or $(SCENARIO),$(SCENARIOS))
 
 # The two releases side by side: one waits while the other works.
 # Every scenario is with one of them, so that both have about the same to do.
@@ -57,44 +57,44 @@ test: setup ## Run every check and the scenarios, without the long operations; o
 	$(MAKE) --jobs=2 test-debian13 test-debian12
 
 test-debian13: setup
-	(scripts/molecule 13 roles && PYTEST_ADDOPTS="-m 'not long'" scripts/molecule 13 default security logs) 2>&1 | $(PREFIXED)
+	(tools/molecule 13 roles && PYTEST_ADDOPTS="-m 'not long'" tools/molecule 13 default security logs) 2>&1 | $(PREFIXED)
 
 test-debian12: setup
-	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" scripts/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)
+	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" tools/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)
 
 # An upgrade begins with an older Airflow, so it has machines of its own; so have single roles, external services, the removal of a
 # cluster and the tutorial.
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (hours)
-	scripts/molecule 13 collection $(SCENARIOS)
-	for one in roles upgrade external uninstall tutorial; do scripts/molecule 13 $$one || exit 1; done
-	scripts/molecule 12 collection $(SCENARIOS)
-	for one in roles upgrade external uninstall tutorial; do scripts/molecule 12 $$one || exit 1; done
-	$(BIN)/python scripts/test_summary.py artifacts/*.xml --page docs/test-all.md
+	tools/molecule 13 collection $(SCENARIOS)
+	for one in roles upgrade external uninstall tutorial; do tools/molecule 13 $$one || exit 1; done
+	tools/molecule 12 collection $(SCENARIOS)
+	for one in roles upgrade external uninstall tutorial; do tools/molecule 12 $$one || exit 1; done
+	$(BIN)/python tools/test_summary.py artifacts/*.xml --page docs/test-all.md
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
 faults compare: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/.cache/molecule-$(MOLECULE_DEBIAN)
 faults: setup ## Break a cluster in every way, five times each, and write docs/faults.md (two hours; DEBIAN=12)
 	$(BIN)/molecule converge --scenario-name failover
-	cd scripts && ../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5); \
-	    status=$$?; ../$(BIN)/python -m faults page; exit $$status
+	cd tests/cluster && ../../$(BIN)/python -m faults run $(FAILOVER) --repetitions $(or $(REPETITIONS),5); \
+	    status=$$?; ../../$(BIN)/python -m faults page; exit $$status
 	$(BIN)/molecule destroy --scenario-name failover
 
 compare: export MOLECULE_DEBIAN = 13
 compare: setup ## Lose a worker with our settings and with Airflow's own, and write docs/failover-comparison.md
 	$(BIN)/molecule converge --scenario-name failover
-	cd scripts && ../$(BIN)/python -m faults compare $(FAILOVER)
+	cd tests/cluster && ../../$(BIN)/python -m faults compare $(FAILOVER)
 	$(BIN)/molecule destroy --scenario-name failover
 
 bench: setup ## Measure the cluster against stock Airflow, and write docs/performance.md (hours; ONLY=deploy,tasks,idle,heartbeats ROUNDS=3 KEEP=yes)
-	cd scripts && ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
+	cd tools && PYTHONPATH=../tests/cluster ../$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KEEP),--keep)
 
 docs: setup ## Write what the docs take from the code: docs/variables.md, pictures
-	$(BIN)/python scripts/document_variables.py
-	$(BIN)/python scripts/failover_plot.py
-	$(BIN)/python scripts/architecture_plot.py
+	$(BIN)/python tools/document_variables.py
+	$(BIN)/python tools/failover_plot.py
+	$(BIN)/python tools/architecture_plot.py
 
 site: setup ## Build the site of the documentation in .cache/site
-	scripts/docs_site
+	tools/docs_site
 
-lock: setup ## Resolve pyproject.toml anew (scripts/lock --upgrade for newer versions)
-	scripts/lock
+lock: setup ## Resolve pyproject.toml anew (tools/lock --upgrade for newer versions)
+	tools/lock

@@ -1,7 +1,7 @@
 """Python packages that settings of Airflow need, and that the lock of the runtime may not have.
 
 Airflow logs an error for most of them and continues without the feature. ``airflow_imports.json`` says what Airflow
-imports for which setting. scripts/airflow_imports.py derives it from the locked Airflow's source.
+imports for which setting. tools/airflow_imports.py derives it from the locked Airflow's source.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Missing:
 
 @cache
 def imports() -> Mapping[str, Any]:
-    """Return what scripts/airflow_imports.py has written."""
+    """Return what tools/airflow_imports.py has written."""
     found: Mapping[str, Any] = json.loads((PROJECT / "roles/preflight/files/airflow_imports.json").read_text())
     return found
 

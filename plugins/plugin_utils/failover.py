@@ -40,7 +40,7 @@ LEAST_MARGIN = 1.5
 LEAST_SECONDS = 12
 MOST_SECONDS = 3600
 # Heartbeats a second that are accepted for one Execution API process, a third of what
-# scripts/heartbeat_benchmark.py --direct measured on two cores that everything shared.
+# tools/heartbeat_benchmark.py --direct measured on two cores that everything shared.
 HEARTBEATS_PER_API_PROCESS = 500
 # Airflow's default of [execution_api] jwt_expiration_time.
 TOKEN_SECONDS = 600

@@ -185,7 +185,7 @@ def test_the_readers_are_those_of_the_locked_airflow() -> None:
         package["name"]: package["version"] for package in tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
     }
     committed = json.loads(airflow_readers.OUTPUT.read_text())["locked"]
-    assert committed == {name: locked[name] for name in committed}, "run scripts/airflow_readers.py"
+    assert committed == {name: locked[name] for name in committed}, "run tools/airflow_readers.py"
     assert {"apache-airflow-core", "apache-airflow-task-sdk", "apache-airflow-providers-git"} <= set(committed)
 
 

@@ -65,8 +65,8 @@ UNUSED = (
     "roles/backup/files/xyzzy.py",
     "roles/redis/tasks/xyzzy.yml",
     "roles/redis/templates/xyzzy.j2",
-    "scripts/faults/xyzzy.py",
-    "scripts/xyzzy",
+    "tests/cluster/faults/xyzzy.py",
+    "tools/xyzzy",
 )
 
 

@@ -124,7 +124,7 @@ def test_the_committed_file_is_that_of_the_locked_airflow() -> None:
     packages = tomllib.loads((PROJECT / "uv.lock").read_text())["package"]
     versions = {package["name"]: package["version"] for package in packages if "version" in package}
     committed = config_packages.imports()["locked"]
-    assert committed == {name: versions[name] for name in committed}, "run scripts/airflow_imports.py"
+    assert committed == {name: versions[name] for name in committed}, "run tools/airflow_imports.py"
 
 
 def test_each_extra_of_airflow_has_its_switch() -> None:

@@ -149,7 +149,7 @@ def test_every_parameter_of_a_playbook_exists(page: Path) -> None:
 def test_every_file_of_the_repository_exists(page: Path) -> None:
     text = page.read_text()
     found = set()
-    for path in re.findall(r"(?<![\w/.<>~-])((?:scripts|roles|plugins|tests|molecule|meta|dags)/[\w./-]*\w)", text):
+    for path in re.findall(r"(?<![\w/.<>~-])((?:tools|roles|plugins|tests|molecule|meta|dags)/[\w./-]*\w)", text):
         if not any(one == path or one.startswith(f"{path}/") for one in TRACKED) and "my_dag" not in path:
             found.add(path)
     for name in re.findall(r"`([\w-]+\.(?:py|cfg|toml|lock|j2))`", text):
@@ -350,14 +350,12 @@ def test_the_readme_lists_every_scenario_and_every_playbook() -> None:
         assert re.search(rf"`(?:roles/)?{name}`|`_{name.removeprefix('airflow_')}`", text), name
 
 
-CLONE = re.compile(
-    r"(?<![\w/])make [a-z]+\b(?=`)|`make [a-z]|^    make |\bscripts/\w|\.venv/|\bgit pull\b", re.MULTILINE
-)
+CLONE = re.compile(r"(?<![\w/])make [a-z]+\b(?=`)|`make [a-z]|^    make |\btools/\w|\.venv/|\bgit pull\b", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", READ, ids=names(READ))
 def test_what_exists_in_a_clone_only_is_called_so(page: Path) -> None:
-    """An installed collection has no Makefile, no scripts and no tests."""
+    """An installed collection has no Makefile, no tools and no tests."""
     found = []
     for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE):
         if CLONE.search(section) and not re.search(r"\bclone\b|\bcheckout\b", section):

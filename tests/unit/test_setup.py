@@ -1,4 +1,4 @@
-"""scripts/setup names every controller that is not supported, and installs nothing there."""
+"""tools/setup names every controller that is not supported, and installs nothing there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SETUP = Path(__file__).resolve().parents[2] / "scripts/setup"
+SETUP = Path(__file__).resolve().parents[2] / "tools/setup"
 TOOLS = ("bash", "cat", "cut", "dirname", "env", "id", "sha256sum", "uname")
 
 
@@ -39,11 +39,11 @@ def test_a_controller_that_is_not_supported(tmp_path: Path, name: str, text: str
         (programs / tool).symlink_to(str(shutil.which(tool)))
     if name:
         program(programs, name, text)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(SETUP, tmp_path / "scripts/setup")
+    (tmp_path / "tools").mkdir()
+    shutil.copy(SETUP, tmp_path / "tools/setup")
     (tmp_path / "uv.lock").touch()
     done = subprocess.run(
-        [shutil.which("bash") or "bash", tmp_path / "scripts/setup"],
+        [shutil.which("bash") or "bash", tmp_path / "tools/setup"],
         env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/")},
         capture_output=True,
         text=True,

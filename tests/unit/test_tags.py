@@ -42,7 +42,7 @@ def facts_of(text: str) -> set[str]:
     """Return the facts that tasks set."""
     return {
         name
-        for block in re.findall(r"^ *ansible\.builtin\.set_fact:\n((?: +.*\n)+)", text, re.MULTILINE)
+        for _, block in re.findall(r"^( *)ansible\.builtin\.set_fact:\n((?:\1 +.*\n)+)", text, re.MULTILINE)
         for name in re.findall(r"^ +(\w+): ", block, re.MULTILINE)
     } | set(re.findall(r"^ *register: (\w+)", text, re.MULTILINE))
 

@@ -6,23 +6,12 @@ They run against local machines that an inventory describes and that may be trea
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from cluster_inventory import Cluster  # noqa: E402
-from faults.operation import Playbooks  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """The cluster under test."""
-    inventory = request.config.getoption("ansible_inventory") or PROJECT / "molecule/default/inventory"
-    return Cluster.read(Path(inventory).resolve())
+from cluster_inventory import Cluster
+from faults.operation import Playbooks
+from fixtures import cluster
 
 
 @pytest.fixture(scope="session")

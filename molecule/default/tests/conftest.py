@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +16,10 @@ from pathlib import Path
 
 import pytest
 import testinfra
+from airflow_client import AirflowClient, DagRun, TaskInstance
+from browser import artifacts, browser, chromium
+from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
 from testinfra.host import Host
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from airflow_client import AirflowClient, DagRun, TaskInstance  # noqa: E402
-from browser import artifacts, browser, chromium  # noqa: E402, F401
-from cluster_inventory import SECRETS, Cluster, ansible_program  # noqa: E402
 
 UNITS = ("airflow-*", "redis-server.service", "postgresql@*", "haproxy.service")
 

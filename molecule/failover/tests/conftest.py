@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from cluster_inventory import Cluster  # noqa: E402
+from cluster_inventory import PROJECT, Cluster
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from airflow_client import wait_for  # noqa: E402
-from cluster_inventory import Cluster, ansible_program  # noqa: E402
+from airflow_client import wait_for
+from cluster_inventory import PROJECT, Cluster, ansible_program
 
 BOOK = "playbooks/failover_drill.yml"
 TABLE = "airflow_failover_drill"

@@ -6,19 +6,12 @@ They run against local machines that an inventory describes and that may be trea
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from browser import artifacts, browser, chromium  # noqa: E402, F401
-from cluster_inventory import Cluster  # noqa: E402
-from faults.harness import DAG, Scene  # noqa: E402
-from faults.machines import Machines  # noqa: E402
-from faults.operation import Playbooks  # noqa: E402
+from browser import artifacts, browser, chromium
+from cluster_inventory import Cluster
+from faults.harness import DAG, Scene
+from faults.machines import Machines
+from fixtures import cluster, machines, playbooks
 
 STORE = "/var/lib/airflow-log-store"
 # Run on a machine: hands its standard input to the log shipper.
@@ -35,25 +28,6 @@ with socket.socket(socket.AF_UNIX) as connection:
 def send(machines: Machines, worker: str, text: str) -> None:
     """Send lines as the code of a task can."""
     machines.told(worker, text, "runuser", "--user=airflow-worker", "--", "python3", "-c", SEND)
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """The cluster under test."""
-    inventory = request.config.getoption("ansible_inventory") or PROJECT / "molecule/default/inventory"
-    return Cluster.read(Path(inventory).resolve())
-
-
-@pytest.fixture(scope="session")
-def machines(cluster: Cluster) -> Machines:
-    """Its machines, from outside."""
-    return Machines(cluster)
-
-
-@pytest.fixture(scope="session")
-def playbooks(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    """The playbooks, to be run on it."""
-    return Playbooks(cluster, tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import testinfra
+from cluster_inventory import Cluster
 from testinfra.host import Host
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from cluster_inventory import Cluster  # noqa: E402
 
 
 @pytest.fixture(scope="session")

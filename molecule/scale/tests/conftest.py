@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from airflow_client import AirflowClient  # noqa: E402
-from cluster_inventory import Cluster  # noqa: E402
-from faults.harness import DAG  # noqa: E402
+from airflow_client import AirflowClient
+from cluster_inventory import PROJECT, Cluster
+from faults.harness import DAG
 
 SMALL = PROJECT / "molecule/default/inventory"
 

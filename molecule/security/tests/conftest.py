@@ -9,17 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-import pytest
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from cluster_inventory import Cluster  # noqa: E402
-from faults.machines import Machines  # noqa: E402
+from cluster_inventory import Cluster
+from faults.machines import Machines
+from fixtures import cluster
 
 # Run on a machine: reads the secrets as JSON, prints where it finds which. Needs nothing but the standard library.
 SEARCH = """
@@ -78,13 +72,6 @@ KEPT = (
 )
 
 Places = dict[str, dict[str, list[str]]]
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """The cluster under test."""
-    inventory = request.config.getoption("ansible_inventory") or PROJECT / "molecule/default/inventory"
-    return Cluster.read(Path(inventory).resolve())
 
 
 def forms(value: str) -> list[str]:

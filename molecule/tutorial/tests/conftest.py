@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-
-PROJECT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(PROJECT / "scripts"))
-
-from cluster_inventory import Cluster  # noqa: E402
-from tutorial_page import merged  # noqa: E402
+from cluster_inventory import PROJECT, Cluster
+from tutorial_page import merged
 
 SCENARIOS = PROJECT / "molecule/default/inventory"
 # Hosts of the page, by their addresses

@@ -70,7 +70,7 @@ class Host:
 
 @dataclass(frozen=True)
 class AirflowOptions:
-    """Names of Airflow's settings, as scripts/airflow_options.py writes them."""
+    """Names of Airflow's settings, as tools/airflow_options.py writes them."""
 
     airflow_version: str
     sections: Mapping[str, Sequence[str]]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 PAGE = """# Results of the tests
 
-Of `make test-all`, written by `scripts/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is
+Of `make test-all`, written by `tools/test_summary.py` from the JUnit reports of `artifacts/`. A scenario's time is
 that of its tests, without the deployment before them.
 
 | tests | Debian | passed | failed | skipped | minutes | on |

@@ -1,6 +1,6 @@
 """Measure how many heartbeats of running tasks the Execution APIs of a cluster answer each second.
 
-``make demo`` first; then ``.venv/bin/python scripts/heartbeat_benchmark.py``. As many tasks run as the workers have
+``make demo`` first; then ``.venv/bin/python tools/heartbeat_benchmark.py``. As many tasks run as the workers have
 slots, and many connections send their heartbeats again and again, each with the token of its task: from a worker
 through HAProxy, as workers do, or with ``--direct`` from the API server's host to one Execution API process. All
 machines share the cores of this one, so the real limit is above the result. ``--rate`` sends a given number each
@@ -20,6 +20,9 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+# The library of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
 
 from airflow_client import AirflowClient, wait_for
 from cluster_inventory import PROJECT, Cluster

@@ -1,6 +1,6 @@
 """Measure whether a cluster grows while it works: memory, open files, files, rows, messages, hour after hour.
 
-``make demo`` first; then ``.venv/bin/python scripts/soak_benchmark.py --hours 8``. A DAG run with some tasks begins
+``make demo`` first; then ``.venv/bin/python tools/soak_benchmark.py --hours 8``. A DAG run with some tasks begins
 with each sample. Each series is then fitted with a line, without the first quarter, in which caches fill. Prints the
 lines as a table, and those that grow by more than a tenth of their mean first.
 
@@ -18,6 +18,9 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+# The library of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
 
 from airflow_client import AirflowClient, ApiError
 from cluster_inventory import PROJECT, Cluster

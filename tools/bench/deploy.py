@@ -13,7 +13,7 @@ from bench.site import MACHINES, Site
 WORKERS = 2
 ADDED_TO = (2, 50)
 PLACED_ON = (3, 8)
-PLACE = "scripts/bench/place.yml"
+PLACE = "tools/bench/place.yml"
 
 
 def deploy_twice(site: Site) -> dict[str, Any]:

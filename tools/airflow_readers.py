@@ -2,7 +2,7 @@
 
 Run it after every change of Airflow's version, with the site-packages of an environment that holds the whole lock:
 
-    python scripts/airflow_readers.py <runtime>/lib/python3.*/site-packages
+    python tools/airflow_readers.py <runtime>/lib/python3.*/site-packages
 
 The source is parsed and not imported, so any Python will do. With --check nothing is
 written, and a difference is an error.

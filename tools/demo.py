@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+# The library of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
+
 from airflow_client import AirflowClient, ApiError, DagRun, TaskInstance, Unavailable, WaitTimeout, wait_for
 from cluster_inventory import PROJECT, Cluster
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_client import AirflowClient, ApiError, http
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 SECRETS = (
     "airflow_admin_password",

@@ -55,7 +55,7 @@ def bootstrap_name() -> str:
     found = re.search(r"~/\.ansible/test/cache/(\w+%s\.py)'", source)
     if not found:
         sys.exit(
-            "scripts/sanity.py: this release of ansible-test looks for get-pip.py in another way; adapt this program"
+            "tools/sanity.py: this release of ansible-test looks for get-pip.py in another way; adapt this program"
         )
     version = get_venv_packages(SimpleNamespace(version=VERSION))["pip"]
     return found[1].replace("%s", version.replace(".", "_"))

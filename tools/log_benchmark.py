@@ -1,6 +1,6 @@
 """Measure what the log store costs, and how much of a log is lost with its machine.
 
-``make demo`` first; then ``.venv/bin/python scripts/log_benchmark.py``. All machines share the cores of this one.
+``make demo`` first; then ``.venv/bin/python tools/log_benchmark.py``. All machines share the cores of this one.
 
 - Lost at a cut: a worker loses its power ``--cuts`` times while its tasks write a line each 0.1 s, into the log and
   into a ledger on its disk. The time between the last line of the log in the UI, read while the worker is off, and the
@@ -16,10 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+
+# The library of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
 
 from airflow_client import wait_for
 from cluster_inventory import PROJECT, Cluster

@@ -2,7 +2,7 @@
 
 Run it with the Python of an environment that holds the whole lock, after every change of Airflow's version:
 
-    <runtime>/bin/python scripts/airflow_options.py
+    <runtime>/bin/python tools/airflow_options.py
 
 Names only: values and defaults stay Airflow's business.
 """

@@ -20,21 +20,22 @@ ROOT = Path(__file__).resolve().parent.parent
 # Files that Ansible, git or a person finds by their names.
 FOUND_BY_NAME = re.compile(
     r"roles/[^/]+/(?:tasks|handlers|defaults|vars|meta)/(?:main|argument_specs)\.yml"
-    r"|scripts/(?:bench|faults)/__(?:init|main)__\.py|plugins/plugin_utils/[^/]+/__init__\.py"
+    r"|(?:tools/bench|tests/cluster/faults)/__(?:init|main)__\.py|plugins/plugin_utils/[^/]+/__init__\.py"
 )
 # Directories of which each file must have a user, and how another file names a file of them.
 USES = {
-    r"scripts/(?P<name>[^/]+)": (r"scripts/{name}\b", r'"{name}"', r"(?:import|from) {stem}\b"),
-    r"scripts/faults/(?P<name>[^/]+)\.py": (
+    r"tests/cluster/(?P<name>[^/]+)\.py": (r"(?:import|from) {stem}\b",),
+    r"tools/(?P<name>[^/]+)": (r"tools/{name}\b", r'"{name}"', r"(?:import|from) {stem}\b"),
+    r"tests/cluster/faults/(?P<name>[^/]+)\.py": (
         r"faults\.{stem}\b",
         r"from \. import .*\b{stem}\b",
         r"from \.{stem} import",
         r"from faults import .*\b{stem}\b",
     ),
-    r"scripts/bench/(?P<name>[^/]+)": (
+    r"tools/bench/(?P<name>[^/]+)": (
         r"bench\.{stem}\b",
         r"from bench import .*\b{stem}\b",
-        r"scripts/bench/{name}\b",
+        r"tools/bench/{name}\b",
     ),
     r"roles/(?P<role>[^/]+)/tasks/(?P<name>[^/]+)": (r"\b{name}\b", r"tasks_from: {stem}\b"),
     r"roles/(?P<role>[^/]+)/templates/(?P<name>[^/]+)": (r"\b{name}\b",),
@@ -51,7 +52,7 @@ USES = {
 # Lines that a file may have, by the first pattern that matches. Empty lines and comments of playbooks do not count.
 LONGEST = (
     (r"(molecule/[^/]+/)?tests/.*\.py", 500),
-    (r"(plugins|roles|scripts)/.*\.py", 400),
+    (r"(plugins|roles|tools|tests/cluster)/.*\.py", 400),
     (r"roles/[^/]+/(tasks|defaults|vars|handlers)/[^/]+\.yml", 400),
     (r"site\.yml", 200),
     (r"playbooks/[^/]+\.yml", 100),
