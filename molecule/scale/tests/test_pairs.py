@@ -106,7 +106,7 @@ def test_an_empty_log_store_is_filled_from_the_other_one(
     assert scene.wait_for_run(scene.run_id, 120).state == "success"
     assert wait_for_logs(scene, scene.executions()) == []
     # The hosts have the logs no more, and they are not new.
-    find = f"find /var/lib/airflow/worker/logs -path '*/run_id={scene.run_id}/*' -type f -print -delete"
+    find = f"find /var/lib/airflow/logs -path '*/run_id={scene.run_id}/*' -type f -print -delete"
     assert [name for host in pairs.groups["airflow_worker"] for name in machines.shell(host, find).splitlines()]
     machines.shell(first, f"find {STORE} -type f -exec touch -d '1 hour ago' {{}} +")
     before = stored_logs(machines, first, scene.run_id)
