@@ -1,6 +1,6 @@
 """A person's browser for the tests: headless Chromium, and what is done with it.
 
-A conftest.py imports the fixtures ``artifacts``, ``chromium`` and ``browser``.
+A conftest.py imports the fixtures ``artifacts``, ``chromium``, ``browser_options`` and ``browser``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,15 @@ def chromium() -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebDriver]:
+def browser_options() -> tuple[str, ...]:
+    """Further options of Chromium; a conftest.py may have others."""
+    return ()
+
+
+@pytest.fixture
+def browser(
+    chromium: str, browser_options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WebDriver]:
     """Open a headless Chromium with an empty profile, which talks to nobody but us."""
     for proxy in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(proxy, raising=False)
@@ -62,6 +70,7 @@ def browser(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
         *("--disable-dev-shm-usage", "--window-size=1280,800", f"--user-data-dir={tmp_path}/profile"),
+        *browser_options,
     ):
         options.add_argument(argument)
     service = webdriver.ChromeService(executable_path=str(Path(chromium).with_name("chromedriver")))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import testinfra
 from airflow_client import AirflowClient, DagRun, TaskInstance
-from browser import artifacts, browser, chromium
+from browser import artifacts, browser, browser_options, chromium
 from cluster_inventory import PROJECT, SECRETS, Cluster, ansible_program
 from testinfra.host import Host
 

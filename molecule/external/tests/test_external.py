@@ -1,4 +1,4 @@
-"""A cluster whose PostgreSQL, Redis, object storage and directory are those of somebody else."""
+"""A cluster whose PostgreSQL, Redis, object storage, directory and single sign-on server are those of somebody else."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from airflow_client import AirflowClient, wait_for
-from browser import log_in, wait_for_text, wait_until_logged_in
+from browser import PATIENCE, log_in, wait_for_text, wait_until_logged_in
 from cluster_inventory import PROJECT, Cluster
 from faults.harness import DAG, Scene, tasks_of, wait_for_logs
 from faults.machines import Machines
 from faults.operation import Playbooks
+from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 SERVICES = "services1"
 # What the object storage serves, on that machine
@@ -116,6 +119,14 @@ def test_an_unavailable_object_storage_costs_no_task_and_no_stored_log(
         machines.run(SERVICES, "systemctl", "start", "storage")
 
 
+def roles_of(machines: Machines, person: str) -> set[str]:
+    """Return the roles that a user has."""
+    users = json.loads(machines.run("control1", "airflow", "users", "list", "--output", "json"))
+    [user] = [user for user in users if user["username"] == person]
+    found = user["roles"]
+    return set(found if isinstance(found, list) else found.split(", "))
+
+
 @pytest.mark.parametrize(("person", "roles"), [("ann", {"Admin", "Viewer"}), ("ben", {"Viewer"})])
 def test_people_of_the_directory_log_in_with_the_roles_of_their_groups(
     browser: WebDriver, cluster: Cluster, machines: Machines, person: str, roles: set[str]
@@ -125,10 +136,7 @@ def test_people_of_the_directory_log_in_with_the_roles_of_their_groups(
     wait_for_text(browser, "Invalid login")
     log_in(browser, cluster, password, person)
     wait_until_logged_in(browser)
-    users = json.loads(machines.run("control1", "airflow", "users", "list", "--output", "json"))
-    [user] = [user for user in users if user["username"] == person]
-    found = user["roles"]
-    assert set(found if isinstance(found, list) else found.split(", ")) == roles, user
+    assert roles_of(machines, person) == roles
 
 
 def test_the_first_user_still_gets_tokens(client: AirflowClient) -> None:
@@ -247,3 +255,33 @@ def test_a_redis_with_users_needs_the_rights_of_the_docs(machines: Machines, pla
         assert "LLEN" in done.text
     finally:
         redis(machines, "ACL", "DELUSER", "airflow", "flower")
+
+
+@pytest.fixture(scope="module")
+def single_sign_on(playbooks: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cluster after a change from the directory to the single sign-on server."""
+    inventory = tmp_path_factory.mktemp("oauth") / "oauth.yml"
+    variables = {
+        "airflow_webserver_config": str(PROJECT / "molecule/external/files/webserver_config_oauth.py"),
+        "airflow_api_server_environment": {"REQUESTS_CA_BUNDLE": "/etc/services-ca.pem"},
+    }
+    inventory.write_text(yaml.safe_dump({"all": {"vars": variables}}))
+    playbooks.run("site.yml", "-i", str(inventory)).must_succeed()
+
+
+@pytest.mark.parametrize(("person", "roles"), [("eva", {"Admin", "Public"}), ("fred", {"Viewer", "Public"})])
+def test_people_of_a_single_sign_on_server_log_in_with_the_roles_of_their_groups(
+    browser: WebDriver, cluster: Cluster, machines: Machines, single_sign_on: None, person: str, roles: set[str]
+) -> None:
+    waiting = WebDriverWait(browser, PATIENCE)
+
+    def found(by: str, value: str) -> WebElement:
+        return waiting.until(lambda driver: driver.find_elements(by, value), f"no {value} on the page")[0]
+
+    browser.get(cluster.url)
+    found(By.ID, "btn-signin-keycloak").click()
+    found(By.NAME, "sub").send_keys(f"id-of-{person}")
+    found(By.CSS_SELECTOR, "[type=submit]").click()
+    waiting.until(lambda driver: driver.current_url.startswith(f"{cluster.url}/"), "no return from the provider")
+    wait_until_logged_in(browser)
+    assert roles_of(machines, person) == roles

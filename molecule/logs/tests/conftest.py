@@ -7,7 +7,7 @@ They run against local machines that an inventory describes and that may be trea
 from __future__ import annotations
 
 import pytest
-from browser import artifacts, browser, chromium
+from browser import artifacts, browser, browser_options, chromium
 from cluster_inventory import Cluster
 from faults.harness import DAG, Scene
 from faults.machines import Machines
