@@ -9,10 +9,10 @@ It imports Celery only. Source of the broker: ``AIRFLOW__CELERY__BROKER_URL``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from typing import Any
+
+from airflow_celery_cluster.celery_control import celery_app
 
 QUEUE = "cluster_canary"
 
@@ -31,7 +31,6 @@ def changes(worker: str, active: dict[str, set[str]], queues: set[str]) -> list[
 
 def main() -> int:
     """Change what is left to change, until nothing is."""
-    from celery import Celery
     from kombu.exceptions import OperationalError
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,7 +43,7 @@ def main() -> int:
     if not queues:
         parser.error("open needs --queues")
 
-    app: Any = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
+    app = celery_app()
     deadline = time.monotonic() + arguments.timeout
     error = "no answer"
     while time.monotonic() < deadline:

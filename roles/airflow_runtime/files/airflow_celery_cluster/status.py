@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Callable
 from typing import Any
+
+from airflow_celery_cluster.celery_control import celery_app
 
 RUNNING = "SELECT hostname, count(*) FROM task_instance WHERE state = 'running' GROUP BY hostname"
 QUEUED = """SELECT queue, count(*), EXTRACT(EPOCH FROM now() - min(queued_dttm))
@@ -28,8 +29,6 @@ LIMITS = {
     "TriggererJob": ("triggerer", "triggerer_health_check_threshold"),
     "DagProcessorJob": ("dag_processor", "health_check_threshold"),
 }
-# As those of the watchdog: an unavailable broker is reported soon.
-TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "max_retries": 1}
 
 
 def without_secrets(text: str) -> str:
@@ -102,10 +101,7 @@ def main() -> None:
         "--timeout", type=float, default=3, help="seconds that Celery workers have to answer (default 3)"
     )
     arguments = parser.parse_args()
-    from celery import Celery
-
-    app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
-    app.conf.broker_transport_options = TRANSPORT_OPTIONS
+    app = celery_app()
     errors: dict[str, str] = {}
 
     def attempt(part: str, do: Callable[[], Any]) -> Any:

@@ -12,7 +12,6 @@ Source of the broker: ``AIRFLOW__CELERY__BROKER_URL``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 
@@ -21,8 +20,9 @@ from airflow_celery_cluster import memory
 # It runs as the user of the tasks and has the broker's password: hidden before anything that takes time.
 memory.show(False)
 
-from celery import Celery  # noqa: E402
 from kombu.exceptions import OperationalError  # noqa: E402
+
+from airflow_celery_cluster.celery_control import celery_app  # noqa: E402
 
 # Seconds for an answer. To reach the Execution API, a worker has CHECK_TIMEOUT of `connections` for each of two steps.
 ANSWER_TIMEOUT = {"ping": 1.0, "execution_api": 5.0}
@@ -37,7 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     command = "execution_api" if arguments.execution_api else "ping"
 
-    app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
+    app = celery_app()
     deadline = time.monotonic() + arguments.timeout
     silent = set(arguments.workers)
     error = "no answer"

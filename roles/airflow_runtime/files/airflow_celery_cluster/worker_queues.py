@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from airflow_celery_cluster.celery_control import celery_app
 
 # Seconds for one answer of the worker.
 ANSWER_SECONDS = 2.0
@@ -168,17 +169,6 @@ def hand_over(unit: str, seconds: float) -> dict[str, Any] | None:
         return False
 
     return {"changed": bool(handed), "tasks": len(handed)} if until(ended, seconds) else None
-
-
-def celery_app() -> Any:
-    """Return a Celery application that knows the broker, and has no results."""
-    from celery import Celery
-
-    app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
-    # Without a limit kombu would try for minutes inside one question.
-    app.conf.broker_transport_options = {"socket_timeout": 10, "socket_connect_timeout": 5, "max_retries": 1}
-    app.conf.result_backend = "disabled://"
-    return app
 
 
 def look(name: str, seconds: float) -> dict[str, Any] | None:

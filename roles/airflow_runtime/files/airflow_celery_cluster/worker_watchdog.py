@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_celery_cluster import memory, worker_queues
+from airflow_celery_cluster.celery_control import celery_app
 
 # Unanswered pings in a row. One or two may be lost in a reconnect.
 FAILURES = 4
@@ -33,15 +34,6 @@ FAILURES = 4
 PACE = 2.5
 # Seconds that a worker without a running task has to go after a SIGTERM.
 END_SECONDS = 20
-# As those of the worker, airflow.cfg [celery_broker_transport_options]; shorter, as nothing long is waited for here.
-TRANSPORT_OPTIONS = {
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-    # Without a limit kombu would try for minutes inside one ping.
-    "max_retries": 1,
-}
 # Inodes of which a file system is full with fewer, as it is of blocks with fewer than the megabytes asked for.
 MIN_INODES = 1000
 # There while the worker has not passed its canary after an upgrade: its queues are not this program's business then.
@@ -180,13 +172,7 @@ class Watchdog:
         self.known_pid = 0
         self.full: dict[str, str] = {}
         self.broker_lost = False
-        # Here, so that the decisions above can be tested by a Python without Celery.
-        from celery import Celery
-
-        self.app = Celery(broker=os.environ["AIRFLOW__CELERY__BROKER_URL"])
-        self.app.conf.broker_transport_options = TRANSPORT_OPTIONS
-        # A result backend would be the broker of all places, and nothing here has a result.
-        self.app.conf.result_backend = "disabled://"
+        self.app = celery_app()
         self.broker_errors = worker_queues.broker_errors(self.app)
 
     def look_at_unit(self) -> Unit:
