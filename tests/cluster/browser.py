@@ -32,9 +32,8 @@ def artifacts() -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[str]:
-    """Path of the browser; installed when this machine has none."""
+def install_chromium() -> str:
+    """Return the path of the browser; install Chromium when this machine has none."""
     wanted = {"chromium": "chromium", "chromedriver": "chromium-driver"}
     missing = [package for program, package in wanted.items() if shutil.which(program) is None]
     if missing:
@@ -45,7 +44,36 @@ def chromium() -> Iterator[str]:
         subprocess.run([*sudo, *install, *missing], check=True)
     path = shutil.which("chromium")
     assert path
-    yield path
+    return path
+
+
+def open_browser(chromium: str, profile: Path, *arguments: str) -> WebDriver:
+    """Return a headless Chromium with an empty profile, which talks to nobody but us.
+
+    :param profile: directory that does not exist yet.
+    :param arguments: further options of Chromium.
+    """
+    options = webdriver.ChromeOptions()
+    # The authority is the cluster's own; that its certificates are right is seen by the clients that verify them.
+    options.accept_insecure_certs = True
+    options.binary_location = chromium
+    for argument in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--disable-dev-shm-usage", "--window-size=1280,800", f"--user-data-dir={profile}"),
+        *arguments,
+    ):
+        options.add_argument(argument)
+    return webdriver.Chrome(
+        options=options,
+        service=webdriver.ChromeService(executable_path=str(Path(chromium).with_name("chromedriver"))),
+    )
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser."""
+    return install_chromium()
 
 
 @pytest.fixture
@@ -58,23 +86,11 @@ def browser_options() -> tuple[str, ...]:
 def browser(
     chromium: str, browser_options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[WebDriver]:
-    """Open a headless Chromium with an empty profile, which talks to nobody but us."""
+    """A headless Chromium."""
     for proxy in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(proxy, raising=False)
         monkeypatch.delenv(proxy.upper(), raising=False)
-    options = webdriver.ChromeOptions()
-    # The authority is the cluster's own; that its certificates are right is seen by the clients that verify them.
-    options.accept_insecure_certs = True
-    options.binary_location = chromium
-    for argument in (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", "--window-size=1280,800", f"--user-data-dir={tmp_path}/profile"),
-        *browser_options,
-    ):
-        options.add_argument(argument)
-    service = webdriver.ChromeService(executable_path=str(Path(chromium).with_name("chromedriver")))
-    driver = webdriver.Chrome(options=options, service=service)
+    driver = open_browser(chromium, tmp_path / "profile", *browser_options)
     yield driver
     driver.quit()
 
