@@ -337,6 +337,26 @@ def test_a_changed_setting_leaves_each_queue_a_worker_and_shows_its_wait(
     play("--limit", "airflow_worker").must_succeed()
 
 
+@pytest.fixture
+def no_mirror(cluster: Cluster, connect: Connect) -> Iterator[None]:
+    """Debian's mirrors are out of reach, and the lists of packages are old; afterwards as before."""
+    setting = "/etc/apt/apt.conf.d/99-no-mirror"
+    for name in cluster.groups["all"]:
+        connect(name).check_output(
+            f"""echo 'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http://127.0.0.1:9";' >{setting}
+            find /var/lib/apt/lists -exec touch -d '2 days ago' {{}} +
+            ! apt-get update -o APT::Update::Error-Mode=any"""
+        )
+    yield
+    for name in cluster.groups["all"]:
+        connect(name).check_output(f"rm {setting}")
+
+
+@pytest.mark.long
+def test_a_deployment_without_new_packages_needs_no_mirror(play: Play, no_mirror: None) -> None:
+    assert play().must_succeed().count("changed") == 0
+
+
 @pytest.mark.long
 def test_a_run_that_was_broken_off_is_finished_by_the_next_one(
     cluster: Cluster, play: Play, starts: Starts, connect: Connect, tmp_path: Path
