@@ -11,7 +11,7 @@ FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/invent
 PREFIXED = (trap '' INT TERM; exec sed --unbuffered 's/^/$(patsubst test-%,%,$@)  /')
 SCENARIOS := default security logs operations scale backup failover
 
-.PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare bench docs site lock
+.PHONY: help setup machines demo status drill destroy lint unit molecule test test-debian13 test-debian12 test-all faults compare bench docs screenshots site lock
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -92,6 +92,9 @@ docs: setup ## Write what the docs take from the code: docs/variables.md, pictur
 	$(BIN)/python tools/document_variables.py
 	$(BIN)/python tools/failover_plot.py
 	$(BIN)/python tools/architecture_plot.py
+
+screenshots: setup ## Write the pictures of the UI in docs/images, from the demo (make demo first)
+	$(BIN)/python tools/screenshots.py
 
 site: setup ## Build the site of the documentation in .cache/site
 	tools/docs_site

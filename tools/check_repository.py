@@ -80,8 +80,11 @@ def version_findings(texts: dict[str, str]) -> Iterator[str]:
     """Yield what contradicts the version in galaxy.yml."""
     version = str(yaml.safe_load(texts["galaxy.yml"])["version"])
     project = tomllib.loads(texts["pyproject.toml"])["project"]
-    if project["version"] != version:
-        yield f"pyproject.toml: version {project['version']}; galaxy.yml says {version}"
+    runtime = "roles/airflow_runtime/files/runtime/pyproject.toml"
+    for name in ("pyproject.toml", runtime):
+        stated = tomllib.loads(texts[name])["project"]["version"]
+        if stated != version:
+            yield f"{name}: version {stated}; galaxy.yml says {version}"
     for package in tomllib.loads(texts["uv.lock"])["package"]:
         if package["name"] == project["name"] and package["version"] != version:
             yield f"uv.lock: version {package['version']} of {package['name']}; galaxy.yml says {version}"

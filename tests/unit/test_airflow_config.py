@@ -358,7 +358,7 @@ def test_every_exception_names_known_processes() -> None:
 
 # --- What the cluster's own code reads --------------------------------------------------------------------------------
 ROOT = Path(__file__).parents[2]
-RUNTIME = ROOT / "roles/airflow_runtime/files/airflow_celery_cluster"
+RUNTIME = ROOT / "roles/airflow_runtime/files/runtime/airflow_celery_cluster"
 # The processes that import a module. The processes that run a module with airflow-run are found in the playbooks.
 IMPORTED_BY = {
     "auth_manager": {"api-server"},  # [core] auth_manager; the read is part of the start of the API server

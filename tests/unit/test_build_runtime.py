@@ -7,8 +7,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -16,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 PROGRAM = Path(__file__).resolve().parents[2] / "roles/airflow_runtime/files/build_runtime"
 UV = Path(sys.executable).parent / "uv"
@@ -56,7 +59,7 @@ def build(tmp_path: Path) -> Path:
     """A build directory whose locks accept two small wheels; the first brings the controller's own uv."""
     build = tmp_path / "build"
     wheels = build / "wheels"
-    (build / "airflow_celery_cluster").mkdir(parents=True)
+    shutil.copytree(PROGRAM.parent / "runtime", build / "runtime")
     wheels.mkdir()
     starter = f'#!/bin/sh\nexec {UV} "$@"\n'
     (build / "uv.txt").write_text(make_wheel(wheels, "uvstarter", {"uvstarter-1.data/scripts/uv": starter}))
@@ -93,6 +96,16 @@ def test_files_with_the_locked_hashes_are_installed(build: Path) -> None:
     """Without this the tests below would say nothing: here the build comes as far as the missing Airflow."""
     done = run(build)
     assert "No module named 'flower'" in done.stderr
+
+
+def test_the_backend_of_the_wheel_is_the_one_in_uv() -> None:
+    """With another version uv would fetch the backend from an index."""
+    locked = tomllib.loads((PROGRAM.parents[3] / "uv.lock").read_text())["package"]
+    version = next(package["version"] for package in locked if package["name"] == "uv")
+    [required] = tomllib.loads((PROGRAM.parent / "runtime/pyproject.toml").read_text())["build-system"]["requires"]
+    requirement = Requirement(required)
+    assert requirement.name == "uv_build"
+    assert version in requirement.specifier
 
 
 def test_a_failed_build_leaves_no_release(build: Path) -> None:
@@ -206,8 +219,7 @@ def test_a_package_of_the_controller_and_one_of_a_commit_are_installed(build: Pa
         + f"fromgit @ {repository}\n"
     )
     # The build imports what it has installed.
-    (build / "airflow_celery_cluster" / "__init__.py").write_text("")
-    (build / "airflow_celery_cluster" / "dag_bundle.py").write_text(
+    (build / "runtime/airflow_celery_cluster/dag_bundle.py").write_text(
         "import harmless, inhouse, fromgit\nraise SystemExit('all of them are there')\n"
     )
     stubs = {"flower/__init__.py": "", "flower/app.py": "", "psycopg2.py": ""}

@@ -23,6 +23,12 @@ TEXTS = texts_of(tracked())
     [
         ("pyproject.toml", 'version = "0.', 'version = "9.', "pyproject.toml: version 9."),
         (
+            "roles/airflow_runtime/files/runtime/pyproject.toml",
+            'version = "0.',
+            'version = "9.',
+            "roles/airflow_runtime/files/runtime/pyproject.toml: version 9.",
+        ),
+        (
             "galaxy.yml",
             "version: 0.",
             "version: 0.0.",

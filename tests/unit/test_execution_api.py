@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/execution_api.py"
+SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/execution_api.py"
 spec = importlib.util.spec_from_file_location("execution_api", SOURCE)
 assert spec and spec.loader
 execution_api = importlib.util.module_from_spec(spec)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/fence.py"
+SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/fence.py"
 spec = importlib.util.spec_from_file_location("fence", SOURCE)
 assert spec and spec.loader
 fence = importlib.util.module_from_spec(spec)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/heartbeats.py"
+SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/heartbeats.py"
 spec = importlib.util.spec_from_file_location("heartbeats", SOURCE)
 assert spec and spec.loader
 heartbeats = importlib.util.module_from_spec(spec)

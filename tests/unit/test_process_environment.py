@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.airflow_celery.cluster.plugins.filter.cluster import environment_file
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import process_environment as environment
 
-RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster"
+RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime/airflow_celery_cluster"
 
 
 def test_variables_of_connections_reach_the_tasks_alone() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/supervision.py"
+SOURCE = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/supervision.py"
 spec = importlib.util.spec_from_file_location("supervision", SOURCE)
 assert spec and spec.loader
 supervision = importlib.util.module_from_spec(spec)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "roles/airflow_runtime/files/airflow_celery_cluster/worker_watchdog.py"
+SOURCE = (
+    Path(__file__).resolve().parents[2]
+    / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/worker_watchdog.py"
+)
 
 
 @pytest.fixture(scope="module")
