@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import drill_report, ledger
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import drill_page, drill_report, ledger
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drill_report import Drill
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
         )
         path = Path(given["path"]).expanduser().resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(drill_report.html(drill), encoding="utf-8")
+        path.write_text(drill_page.html(drill), encoding="utf-8")
         return result | {
             "changed": True,
             "path": str(path),

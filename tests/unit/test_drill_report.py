@@ -10,13 +10,12 @@ from ansible_collections.airflow_celery.cluster.plugins.action.failover_report i
 from ansible_collections.airflow_celery.cluster.plugins.modules.network_cut import rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import ledger
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import estimate
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drill_page import html
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.drill_report import (
     Drill,
-    html,
     moved,
     problems,
     text,
-    timeline,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import Failover
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.ledger import Execution
@@ -154,10 +153,11 @@ def test_hostile_names_stay_text(drill: Drill) -> None:
 
 
 def test_every_execution_is_drawn_with_a_title(drill: Drill) -> None:
-    drawn = timeline(drill)
+    drawn = html(drill)
     assert drawn.count("<g>") == 3
     assert "load[1], try 1 on worker2: -3.0 to 12.5 s, did not come to its end" in drawn
-    assert drawn.count('class="cross"') == 1
+    # One in the key.
+    assert drawn.count('class="cross"') == 2
 
 
 def test_a_drill_without_executions_has_a_page(drill: Drill) -> None:
