@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from airflow_client import AirflowClient, ApiError, http
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,12 +31,21 @@ SECRETS = (
     "flower_broker_password",
     "flower_password",
 )
-# Variables that are read here, and what they are where the inventory is silent: the roles' defaults.
-DEFAULTS: dict[str, Any] = {
+# Variables that are read here, with the roles whose defaults they have.
+WITH_DEFAULTS = {
+    "airflow_admin_user": "airflow",
+    "airflow_worker_concurrency": "airflow_worker",
+    "flower_user": "flower",
+    "haproxy_execution_api_port": "haproxy",
+    "haproxy_port": "haproxy",
+    "postgres_port": "postgres",
+    "postgres_results_port": "postgres",
+    "redis_port": "redis",
+}
+# Variables that are read here, and what they are where the inventory does not set them.
+WITHOUT_DEFAULTS: dict[str, Any] = {
     "airflow_address": None,
-    "airflow_admin_user": "admin",
     "airflow_config": {},
-    "airflow_worker_concurrency": 16,
     "ansible_host": None,
     "ansible_port": 22,
     "ansible_ssh_common_args": "",
@@ -44,15 +54,14 @@ DEFAULTS: dict[str, Any] = {
     "backup_fetch_dir": "",
     "certificates_ca_file": "",
     "certificates_dir": "",
-    "flower_user": "flower",
-    "haproxy_execution_api_port": 9443,
-    "haproxy_port": 443,
     "inventory_dir": None,
     "local_machines_prefix": None,
-    "postgres_port": 5432,
-    "postgres_results_port": 5433,
-    "redis_port": 6379,
 }
+
+
+def default_of(name: str, role: str) -> Any:
+    """Return the default of a variable, as its role has it."""
+    return yaml.safe_load((PROJECT / f"roles/{role}/defaults/main.yml").read_text())[name]
 
 
 def ansible_program(name: str) -> str:
@@ -112,8 +121,9 @@ class Cluster:
         """Ask Ansible. Raises RuntimeError with its own words when it cannot read the inventory."""
         options = [option for inventory in inventories for option in ("-i", str(inventory))]
         # ansible-inventory knows the groups but renders no template; `debug` renders, and knows no groups.
+        defaults = WITHOUT_DEFAULTS | {name: default_of(name, role) for name, role in WITH_DEFAULTS.items()}
         names = ", ".join(
-            [f"'{name}': {name} | default({json.dumps(value)}, true)" for name, value in DEFAULTS.items()]
+            [f"'{name}': {name} | default({json.dumps(value)}, true)" for name, value in defaults.items()]
             + [f"'{name}': {name} | default('')" for name in SECRETS]
         )
         names = names.replace("null", "none")

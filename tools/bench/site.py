@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from cluster_inventory import DEFAULTS, PROJECT, Cluster, ansible_program
+from cluster_inventory import PROJECT, Cluster, ansible_program, default_of
 
 from bench.progress import tell
 from bench.shapes import BY_NAME
@@ -86,7 +86,7 @@ class Site:
             # Stock Airflow, while it takes the place of the cluster.
             "firewall_extra_rules": [
                 {
-                    "ports": [API_PORT, REDIS_PORT, DEFAULTS["postgres_port"]],
+                    "ports": [API_PORT, REDIS_PORT, default_of("postgres_port", "postgres")],
                     "sources": [SUBNET],
                     "comment": "bench",
                 }
