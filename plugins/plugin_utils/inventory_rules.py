@@ -89,6 +89,7 @@ SET_BY_THE_ROLES = frozenset(
         "backup_repository_copy_dir",
         "backup_restore_source",
         "certificates_current_ca",
+        "debian_packages_collected",
         "debian_packages_installed",
         "log_store_files",
         "log_store_is_new",

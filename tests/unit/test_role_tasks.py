@@ -197,9 +197,9 @@ def test_packages_are_installed_in_one_place_and_only_if_one_is_missing() -> Non
     found = {
         str(path.relative_to(ROOT)): task for path, task in ALL_TASKS if module_of(task, ("apt", "package", "apt_key"))
     }
-    assert set(found) - apart == {"roles/debian_packages/tasks/main.yml"}
+    assert set(found) - apart == {"roles/debian_packages/tasks/install.yml"}
     assert all(module_of(task, ("apt",))["lock_timeout"] == 600 for task in found.values())  # type: ignore[index]
-    assert "when" in found["roles/debian_packages/tasks/main.yml"]
+    assert "when" in found["roles/debian_packages/tasks/install.yml"]
 
 
 PLAYS = [
@@ -228,9 +228,11 @@ def test_no_task_becomes_an_unprivileged_user() -> None:
 def test_a_host_has_the_record_of_its_components_before_the_first_package() -> None:
     # Else the preflight of a run after an interruption, and that of site.yml in a restore, refuses the host.
     [play] = yaml.safe_load((ROOT / "playbooks/packages.yml").read_text())
-    [first, packages] = play["tasks"]
+    [first, packages, install] = play["tasks"]
     assert first["ansible.builtin.import_role"]["tasks_from"] == "claim"
     assert packages["ansible.builtin.include_role"]["tasks_from"] == "packages"
+    assert packages["vars"] == {"debian_packages_collect": True}
+    assert install["ansible.builtin.include_role"]["name"] == "airflow_celery.cluster.debian_packages"
     for name in ("site.yml", "playbooks/restore.yml", "playbooks/rollback.yml"):
         imported = [
             Path(play.get("ansible.builtin.import_playbook", "")).name
