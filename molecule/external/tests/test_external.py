@@ -258,15 +258,13 @@ def test_a_redis_with_users_needs_the_rights_of_the_docs(machines: Machines, pla
 
 
 @pytest.fixture(scope="module")
-def single_sign_on(playbooks: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> None:
+def single_sign_on(playbooks: Playbooks) -> None:
     """The cluster after a change from the directory to the single sign-on server."""
-    inventory = tmp_path_factory.mktemp("oauth") / "oauth.yml"
     variables = {
         "airflow_webserver_config": str(PROJECT / "molecule/external/files/webserver_config_oauth.py"),
         "airflow_api_server_environment": {"REQUESTS_CA_BUNDLE": "/etc/services-ca.pem"},
     }
-    inventory.write_text(yaml.safe_dump({"all": {"vars": variables}}))
-    playbooks.run("site.yml", "-i", str(inventory)).must_succeed()
+    playbooks.run("site.yml", "-e", json.dumps(variables)).must_succeed()
 
 
 @pytest.mark.parametrize(("person", "roles"), [("eva", {"Admin", "Public"}), ("fred", {"Viewer", "Public"})])

@@ -80,9 +80,9 @@ class Person:
         """Run a playbook that must fail, with variables in a further inventory; return what it prints."""
         if variables:
             inventory = self.folder / f"{len(list(self.folder.iterdir()))}.yml"
-            hosts = {host: variables} if host != "all" else {}
-            content = {"all": {"hosts": hosts} if hosts else {"vars": variables}}
-            inventory.write_text(yaml.safe_dump(content))
+            # Of hosts, because variables of the group all in a file give way to those of group_vars/all.
+            hosts = [host] if host != "all" else self.cluster.groups["all"]
+            inventory.write_text(yaml.safe_dump({"all": {"hosts": dict.fromkeys(hosts, variables)}}))
             options = ("-i", str(inventory), *options)
         done = self.playbooks.run(book, *options)
         assert done.status != 0, done.output[-3000:]
