@@ -101,6 +101,8 @@ def test_an_empty_log_store_is_filled_from_the_other_one(
 ) -> None:
     first, second = pairs.groups["airflow_api_server"]
     client = pairs.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
     scene = Scene(pairs, machines, client)
     scene.begin_load({"tasks": 4, "seconds": 2})
     assert scene.wait_for_run(scene.run_id, 120).state == "success"
