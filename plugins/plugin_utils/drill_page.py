@@ -48,7 +48,7 @@ def picture(drill: Drill) -> dict[str, Any]:
     def at(time: float) -> float:
         return LEFT + (time - start) * scale
 
-    def bar(one: Execution) -> dict[str, Any]:
+    def drawn(one: Execution) -> dict[str, Any]:
         width = max(at(one.last) - at(one.begin), 3)
         label = f"{one.host} · try {one.attempt}"
         if width < 7 * len(label):
@@ -79,7 +79,7 @@ def picture(drill: Drill) -> dict[str, Any]:
             {
                 "task": task,
                 "y": TOP + LANE * number,
-                "bars": [bar(one) for one in drill.executions if one.task == task],
+                "bars": [drawn(one) for one in drill.executions if one.task == task],
                 "twice": [
                     {"x": at(late.begin), "width": max((min(early.last, late.last) - late.begin) * scale, 3)}
                     for early, late in twice
