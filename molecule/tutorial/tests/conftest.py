@@ -87,7 +87,8 @@ class Reader:
         done = subprocess.run(
             ["bash", "-c", script],
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            # To the question of apt-get
+            input="y\n" if "apt-get" in command else "",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

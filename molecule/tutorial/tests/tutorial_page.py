@@ -53,7 +53,7 @@ def _steps_of(text: str) -> list[Step]:
 
 def lines_of(output: str) -> str:
     """Return what a playbook has printed without the marks of YAML around the lines of a message."""
-    return re.sub(r"^\s*(?:- )?['\"]?(.*?)['\"]?\s*$", r"\1", output, flags=re.MULTILINE)
+    return "\n".join(re.sub(r"^\s*(?:- )?['\"]?(.*?)['\"]?\s*$", r"\1", line) for line in output.splitlines())
 
 
 def pattern_of(text: str) -> re.Pattern[str]:
