@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import airflow_config, config_rules
 
 PROJECT = Path(__file__).resolve().parents[2]
-OWN_CODE = PROJECT / "roles" / "airflow_runtime" / "files" / "airflow_celery_cluster"
+OWN_CODE = PROJECT / "roles/airflow_runtime/files/runtime/airflow_celery_cluster"
 
 ALL = airflow_config.AIRFLOW_PROCESSES
 WITH_DATABASE = ALL - {"worker"}
@@ -117,7 +117,9 @@ def named_settings() -> Iterator[tuple[str, str]]:
         for module in modules:
             yield setting, module
     known = json.loads(airflow_readers.OPTIONS.read_text())["sections"]
-    for path in sorted(OWN_CODE.glob("*.py")):
+    files = sorted(OWN_CODE.glob("*.py"))
+    assert files
+    for path in files:
         for section, option in airflow_readers.settings_of(path.read_text(), known):
             yield f"{section}.{option}", f"airflow_celery_cluster/{path.name}"
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-sys.path.insert(0, str(PROJECT / "roles/airflow_runtime/files"))
-
 from airflow_celery_cluster import broker_messages  # noqa: E402
 
 

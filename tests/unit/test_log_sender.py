@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "roles/airflow_runtime/files"))
-
 from airflow_celery_cluster import log_sender, resend_logs
 
 TASK = "dag_id=d/run_id=r/task_id=t/attempt=1.log"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files"
+RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime"
 
 
 # A task process that creates processes in every way that Python offers. It prints what a task would see of each:
