@@ -7,7 +7,9 @@ Further entries are provoked where the mechanism is tested: watchdog, lease and 
 
 from __future__ import annotations
 
+import base64
 import http.client
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator
@@ -212,19 +214,6 @@ def an_edited_file(person: Person) -> str:
         person.machines.shell(person.worker, f"mv {path}.kept {path}")
 
 
-def a_foreign_firewall(person: Person) -> str:
-    person.machines.shell(
-        person.worker,
-        "nft add table inet foreign && "
-        "nft 'add chain inet foreign input { type filter hook input priority 10; }' && "
-        "nft add rule inet foreign input tcp dport 9 drop",
-    )
-    try:
-        return person.refused(PREFLIGHT)
-    finally:
-        person.machines.run(person.worker, "nft", "delete", "table", "inet", "foreign")
-
-
 def too_many_logins(person: Person) -> str:
     return "\n".join(person.post("/auth/token", {"Content-Length": "0"}) for _ in range(30))
 
@@ -240,12 +229,13 @@ def dag_with_a_queue(person: Person) -> str:
 
 
 CASES: dict[str, Callable[[Person], str]] = {
-    "The inventory is refused": lambda person: person.refused(VALIDATE, airflow_worker_concurrency=0),
+    "The inventory is refused": lambda person: person.refused(
+        VALIDATE, airflow_worker_concurrency=0, airflow_triggerer_capacity=0
+    ),
     "A misspelt variable is refused": lambda person: person.refused(VALIDATE, airflow_worker_concurency=4),
     "A misspelt parameter of -e is refused": lambda person: person.refused(
         DRAIN, "-e", "cluster_forse=yes", "-e", f"cluster_worker={person.worker}"
     ),
-    "A secret is missing": lambda person: person.refused(VALIDATE, airflow_jwt_secret=""),
     "A proxy is refused": lambda person: person.refused(
         VALIDATE, airflow_triggerer_environment={"ALL_PROXY": "socks5://proxy.example.org:1080"}
     ),
@@ -256,10 +246,9 @@ CASES: dict[str, Callable[[Person], str]] = {
         PREFLIGHT, host=person.worker, ansible_python_interpreter="/usr/bin/python9"
     ),
     "The host belongs to another cluster": lambda person: person.refused(
-        PREFLIGHT, airflow_fernet_key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+        PREFLIGHT, airflow_fernet_key=base64.urlsafe_b64encode(os.urandom(32)).decode()
     ),
     "A deployment is refused as a downgrade": lambda person: person.refused(PREFLIGHT, airflow_version="3.3.0"),
-    "Another firewall is active": a_foreign_firewall,
     "New firewall rules are taken back": lambda person: person.refused(
         "playbooks/firewall.yml", "--limit", person.worker, firewall_ssh_sources=["192.0.2.1"]
     ),
