@@ -132,7 +132,7 @@ def no_worker_for_a_queue(person: Person) -> str:
 
 
 def a_drained_worker(person: Person) -> str:
-    person.playbooks.run(DRAIN, "-e", f"cluster_worker={person.worker}").must_succeed()
+    person.playbooks.run(DRAIN, "-e", f"cluster_worker={person.worker}", "-e", "cluster_why=disk").must_succeed()
     try:
         return person.status()
     finally:
