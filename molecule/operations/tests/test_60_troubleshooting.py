@@ -269,9 +269,6 @@ CASES: dict[str, Callable[[Person], str]] = {
     "A deployment was interrupted": an_edited_file,
     "The log of a task cannot be read": a_log_that_is_gone,
     "Log lines wait on a host": a_shipper_that_is_away,
-    "A request fails with status 411 or 413": lambda person: person.post(
-        "/auth/token", {"Transfer-Encoding": "chunked"}
-    ),
     # The last one: for a minute the address may not log in.
     "Login fails with status 429": too_many_logins,
 }
