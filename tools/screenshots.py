@@ -10,14 +10,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
 
 from selenium.webdriver.remote.webdriver import WebDriver
 
 # The library of the tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/cluster"))
 
-from browser import install_chromium, log_in, open_browser, wait_for_text, wait_until_logged_in
+from browser import install_chromium, log_in, open_browser, open_flower, wait_for_text, wait_until_logged_in
 from cluster_inventory import PROJECT, Cluster
 
 DAG = "get_stocks"
@@ -44,10 +43,7 @@ def main() -> None:
             browser.get(f"{cluster.url}/dags/{DAG}")
             wait_for_text(browser, DAG, "fetch_history")
             take(browser, "dag")
-            user, flower_password = cluster.flower_login
-            address = cluster.flower_url.split("://", 1)[1]
-            browser.get(f"https://{quote(user)}:{quote(flower_password)}@{address}")
-            wait_for_text(browser, *(f"celery@{worker}" for worker in cluster.workers))
+            open_flower(browser, cluster)
             take(browser, "flower")
         finally:
             browser.quit()

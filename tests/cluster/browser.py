@@ -123,6 +123,14 @@ def wait_for_log(browser: WebDriver, cluster: Cluster, dag_id: str, task: TaskIn
     wait_for_text(browser, *texts)
 
 
+def open_flower(browser: WebDriver, cluster: Cluster, *texts: str) -> None:
+    """Open Flower with its login, and wait until the page shows all workers and these texts."""
+    user, password = cluster.flower_login
+    scheme, _, rest = cluster.flower_url.partition("://")
+    browser.get(f"{scheme}://{quote(user)}:{quote(password, safe='')}@{rest}/")
+    wait_for_text(browser, *(f"celery@{worker}" for worker in cluster.workers), *texts)
+
+
 def log_in(browser: WebDriver, cluster: Cluster, password: str, user: str = "") -> None:
     """Fill in the login form of Airflow.
 

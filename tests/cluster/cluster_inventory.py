@@ -32,7 +32,7 @@ SECRETS = (
     "flower_password",
 )
 # Variables that are read here, with the roles whose defaults they have.
-WITH_DEFAULTS = {
+ROLES = {
     "airflow_admin_user": "airflow",
     "airflow_worker_concurrency": "airflow_worker",
     "flower_user": "flower",
@@ -42,8 +42,8 @@ WITH_DEFAULTS = {
     "postgres_results_port": "postgres",
     "redis_port": "redis",
 }
-# Variables that are read here, and what they are where the inventory does not set them.
-WITHOUT_DEFAULTS: dict[str, Any] = {
+# Further variables that are read here, and what they are where the inventory does not set them.
+FALLBACKS: dict[str, Any] = {
     "airflow_address": None,
     "airflow_config": {},
     "ansible_host": None,
@@ -121,7 +121,7 @@ class Cluster:
         """Ask Ansible. Raises RuntimeError with its own words when it cannot read the inventory."""
         options = [option for inventory in inventories for option in ("-i", str(inventory))]
         # ansible-inventory knows the groups but renders no template; `debug` renders, and knows no groups.
-        defaults = WITHOUT_DEFAULTS | {name: default_of(name, role) for name, role in WITH_DEFAULTS.items()}
+        defaults = FALLBACKS | {name: default_of(name, role) for name, role in ROLES.items()}
         names = ", ".join(
             [f"'{name}': {name} | default({json.dumps(value)}, true)" for name, value in defaults.items()]
             + [f"'{name}': {name} | default('')" for name in SECRETS]

@@ -38,10 +38,14 @@ def test_files_are_merged_and_the_run_can_be_repeated(tmp_path: Path) -> None:
         store / "tasks/a/part.log": "two\nnewest\n",
         source / "tasks/a/part.log": "one\ntwo\nthree\n",
         source / "tasks/b/lost.log": "all of it\n",
+        store / "tasks/c/carriage.log": "progress 1 %\rprogress 2 %\n",
+        source / "tasks/c/carriage.log": "progress 1 %\rprogress 2 %\nend\n",
+        store / "tasks/d/same.log": "once\n",
+        source / "tasks/d/same.log": "once\nonce\n",
         source / "units/host/unit/day.log": "entry\n",
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text.encode())
     os.utime(source / "tasks/b/lost.log", (1000, 1000))
 
     def run() -> str:
@@ -53,7 +57,10 @@ def test_files_are_merged_and_the_run_can_be_repeated(tmp_path: Path) -> None:
             check=True,
         ).stdout.strip()
 
-    assert run() == "3"
+    # The fifth one has nothing new.
+    assert run() == "4"
+    assert (store / "tasks/c/carriage.log").read_bytes() == b"progress 1 %\rprogress 2 %\nend\n"
+    assert (store / "tasks/d/same.log").read_text() == "once\n"
     assert (store / "tasks/a/part.log").read_text() == "two\nnewest\none\nthree\n"
     assert (store / "tasks/b/lost.log").read_text() == "all of it\n"
     # The housekeeping goes by the age.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from airflow_client import AirflowClient
-from browser import PATIENCE, log_in, wait_for_text, wait_until_logged_in
+from browser import PATIENCE, log_in, open_flower, wait_for_text, wait_until_logged_in
 from cluster_inventory import Cluster
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -42,8 +41,5 @@ def test_flower_shows_every_worker(
 ) -> None:
     # So that there is something to see.
     run_cluster_check(tasks=4 * len(cluster.workers), seconds=1)
-    user, password = cluster.flower_login
-    scheme, _, rest = cluster.flower_url.partition("://")
-    browser.get(f"{scheme}://{quote(user)}:{quote(password, safe='')}@{rest}/")
-    wait_for_text(browser, *(f"celery@{worker}" for worker in cluster.workers), "Online")
+    open_flower(browser, cluster, "Online")
     browser.save_screenshot(str(artifacts / "flower.png"))

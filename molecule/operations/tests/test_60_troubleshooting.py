@@ -8,10 +8,8 @@ Further entries are provoked where the mechanism is tested: watchdog, lease and 
 from __future__ import annotations
 
 import base64
-import http.client
 import os
 import re
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +18,12 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow_client import AirflowClient, wait_for
+from airflow_client import AirflowClient, http, wait_for
 from cluster_inventory import PROJECT, Cluster
 from faults.harness import DAG
 from faults.machines import Machines
 from faults.operation import Playbooks
+from test_10_drain import start_long_run
 
 pytestmark = pytest.mark.long
 
@@ -112,17 +111,14 @@ class Person:
         finally:
             self.machines.run(host, "rm", path)
 
-    def post(self, path: str, headers: dict[str, str]) -> str:
-        """Send a request without a body to the front door; return status and text of the answer."""
-        host = self.cluster.url.split("://", 1)[1].split(":")[0].rstrip("/")
-        context = ssl.create_default_context(cafile=str(self.cluster.ca_file))
-        connection = http.client.HTTPSConnection(host, context=context, timeout=30)
-        connection.putrequest("POST", path)
-        for name, value in headers.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        answer = connection.getresponse()
-        return f"{answer.status} {answer.read().decode(errors='replace')}"
+    @contextmanager
+    def all_slots(self, seconds: int) -> Iterator[None]:
+        """Have a task on every slot for a while. The tasks succeed."""
+        run_id, _ = start_long_run(self.client, self.machines, self.cluster, self.worker, seconds)
+        try:
+            yield
+        finally:
+            assert self.client.wait_for_run(DAG, run_id, seconds=300).state == "success"
 
 
 def no_worker_for_a_queue(person: Person) -> str:
@@ -145,32 +141,14 @@ def a_quarantined_worker(person: Person) -> str:
 
 
 def a_long_task(person: Person) -> str:
-    slots = sum(int(person.cluster.variables[name]["airflow_worker_concurrency"]) for name in person.cluster.workers)
-    run_id = person.client.trigger(DAG, {"tasks": slots, "seconds": 120})
-    wait_for(
-        lambda: sum(task.state == "running" for task in person.client.tasks(DAG, run_id)) >= slots,
-        what="all tasks running",
-        seconds=90,
-    )
-    try:
+    with person.all_slots(120):
         return person.refused(DRAIN, "-e", f"cluster_worker={person.worker}", "-e", "cluster_drain_timeout=5")
-    finally:
-        assert person.client.wait_for_run(DAG, run_id, seconds=300).state == "success"
 
 
 def all_slots_in_use(person: Person) -> str:
-    slots = sum(int(person.cluster.variables[name]["airflow_worker_concurrency"]) for name in person.cluster.workers)
-    run_id = person.client.trigger(DAG, {"tasks": slots, "seconds": 60})
-    wait_for(
-        lambda: sum(task.state == "running" for task in person.client.tasks(DAG, run_id)) >= slots,
-        what="all tasks running",
-        seconds=90,
-    )
-    try:
+    with person.all_slots(60):
         # The rows only, without the heading of the table.
         return "\n".join(line for line in person.status().splitlines() if "celery@" in line)
-    finally:
-        assert person.client.wait_for_run(DAG, run_id, seconds=300).state == "success"
 
 
 def a_log_that_is_gone(person: Person) -> str:
@@ -215,7 +193,8 @@ def an_edited_file(person: Person) -> str:
 
 
 def too_many_logins(person: Person) -> str:
-    return "\n".join(person.post("/auth/token", {"Content-Length": "0"}) for _ in range(30))
+    url = f"{person.cluster.url}/auth/token"
+    return "\n".join(str(http("POST", url, body={}, ca_file=person.cluster.ca_file)) for _ in range(30))
 
 
 def dag_with_a_queue(person: Person) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from airflow_client import AirflowClient
 from cluster_inventory import PROJECT, Cluster
-from faults.harness import DAG
+from fixtures import client, machines
 
 SMALL = PROJECT / "molecule/default/inventory"
 
@@ -23,9 +22,6 @@ def large() -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def client(small: Cluster) -> AirflowClient:
-    """A REST client, with the DAG of the load ready."""
-    found = small.client()
-    found.wait_for_dag(DAG, seconds=120)
-    found.pause(DAG, False)
-    return found
+def cluster(small: Cluster) -> Cluster:
+    """The cluster of the shared fixtures."""
+    return small

@@ -32,12 +32,6 @@ def pairs(small: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def machines(small: Cluster) -> Machines:
-    """All machines, from outside."""
-    return Machines(small)
-
-
-@pytest.fixture(scope="module")
 def before(small: Cluster, machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
     """What the second host has before; afterwards the cluster is as it was."""
     found = set(machines.shell(SECOND, LEFT).split())

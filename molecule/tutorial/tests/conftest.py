@@ -135,4 +135,5 @@ def reader(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert status == 0, "the demo is on this machine: run make destroy first"
     yield reader
     if (reader.clone / ".venv").exists():
-        reader.run(f"cd {reader.clone} && make destroy")
+        status, output = reader.run(f"cd {reader.clone} && make destroy")
+        assert status == 0, output[-2000:]
