@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print how many tests each JUnit file reports, then the sum as `N passed, N failed, N skipped`.
+"""Print how many tests each JUnit file reports, each failed test, and the sum as `N passed, N failed, N skipped`.
 
 With `--page PATH` the same is written as a page of the documentation. Exit status 1 when a test failed or none ran.
 """
@@ -34,6 +34,7 @@ class Report:
     skipped: int
     seconds: float
     day: str
+    failures: tuple[str, ...]
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -51,6 +52,12 @@ class Report:
             skipped,
             sum(float(suite.get("time", 0)) for suite in suites),
             min((suite.get("timestamp", "") for suite in suites), default="")[:10],
+            tuple(
+                f"{case.get('classname')}::{case.get('name')}: {first_line(problem.get('message', ''))}"
+                for suite in suites
+                for case in suite.iter("testcase")
+                for problem in (*case.iter("failure"), *case.iter("error"))
+            ),
         )
 
     @property
@@ -62,6 +69,11 @@ class Report:
         return f"| {tests} | {debian} | {numbers} | {self.day} |"
 
 
+def first_line(message: str) -> str:
+    """Return the first line of a message, at most 300 characters."""
+    return message.strip().partition("\n")[0][:300]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print one line per file and the sum."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,6 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
     reports = [Report.read(path) for path in sorted(options.paths) if path.exists()]
     for one in reports:
         print(f"{one.name:30} {one.passed + one.failed + one.skipped:4} tests")
+    for one in reports:
+        for failure in one.failures:
+            print(f"FAILED {one.name} {failure}")
     passed, failed, skipped = (sum(getattr(one, what) for one in reports) for what in ("passed", "failed", "skipped"))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     if options.page:
