@@ -1,7 +1,7 @@
 """Write the pictures of the UI that the documentation shows, from the demo: ``make demo`` first.
 
-``.venv/bin/python tools/screenshots.py`` writes ``docs/images/demo-*.png``. Scenario ``logs`` leaves
-``lost-attempt.png`` in ``artifacts/``.
+``.venv/bin/python tools/screenshots.py`` writes ``airflow-ui.png`` and ``flower.png`` in ``docs/images``. Scenario
+``logs`` leaves ``lost-attempt.png`` in ``artifacts/``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMAGES = PROJECT / "docs/images"
 
 def take(browser: WebDriver, name: str) -> None:
     """Write a picture of what the window shows."""
-    browser.save_screenshot(str(IMAGES / f"demo-{name}.png"))
+    browser.save_screenshot(str(IMAGES / f"{name}.png"))
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
             wait_until_logged_in(browser)
             browser.get(f"{cluster.url}/dags/{DAG}")
             wait_for_text(browser, DAG, "fetch_history")
-            take(browser, "dag")
+            take(browser, "airflow-ui")
             open_flower(browser, cluster)
             take(browser, "flower")
         finally:

@@ -246,3 +246,19 @@ def test_check_mode_knows_the_roles_of_which_only_the_defaults_are_in_a_play() -
     imports = [task["ansible.builtin.import_role"] for task in tasks if "ansible.builtin.import_role" in task]
     known = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["__airflow_imported_roles"]
     assert [one["name"].removeprefix("airflow_celery.cluster.") for one in imports] == known
+
+
+def test_packages_that_an_earlier_play_has_installed_are_not_looked_at_again() -> None:
+    """``playbooks/packages.yml`` installs those of all parts; a role alone installs its own."""
+    unconditional = {
+        path.relative_to(ROLES).as_posix()
+        for path, task in ALL_TASKS
+        if (
+            task.get("ansible.builtin.include_tasks") == "packages.yml"
+            or (task.get("ansible.builtin.include_role") or {}).get("tasks_from") == "packages"
+        )
+        and path.is_relative_to(ROLES)
+        and task.get("when") != "debian_packages_collected is not defined"
+    }
+    # An interrupted build has packages to remove, which the runtime may need by now.
+    assert unconditional == {"airflow_runtime/tasks/main.yml"}
