@@ -116,8 +116,9 @@ README = """{mark}
 ALONE = """
 ## Requirements
 
-A login that may become root, and the facts that Ansible gathers by default. No other role, group or variable of the
-collection.
+A login that may become root, and the facts that Ansible gathers by default (with `gathering = explicit`, set
+`gather_facts: true`). No other role, group or variable of the collection. The ranges of numbers are checked by the
+preflight of a cluster, not by the role.
 
 ## The variables that matter
 

@@ -30,7 +30,8 @@ status:
     C(debian), C(release), C(units), C(disks) (path to C(total) and C(free) bytes), C(certificates) (path to the
     expiry in seconds since the epoch, None where it can't be read), C(backup) (C(time), C(label), C(kind) and C(ok)
     of the last one; None for none), C(drained) (C(since), C(by) and C(why) of the worker's drain; None for none),
-    C(quarantined) (whether the worker waits for its canary), C(time).
+    C(quarantined) (C(since), C(release) and C(why) of the last canary that has failed, empty if none has; None for a
+    worker that waits for no canary), C(time).
   returned: success
   type: dict
 """
@@ -67,9 +68,10 @@ CURRENT = "/opt/airflow/current"
 DISKS = ("/", "/var/lib/airflow")
 CERTIFICATES = "/etc/airflow/tls/*.pem"
 BACKUP = "/var/lib/airflow/backup/last.json"
-# There while a worker is drained, with who did it and why; and while it has not passed its canary after an upgrade.
+# There while a worker is drained, with who did it and why; while it has not passed its canary; after a failed canary.
 DRAINED = "/etc/airflow/worker/drained"
 CANARY = "/etc/airflow/worker/canary.env"
+CANARY_FAILURE = "/etc/airflow/worker/canary.json"
 
 
 def blocks(shown: str) -> list[dict[str, list[str]]]:
@@ -184,8 +186,8 @@ def last_backup(path: str) -> dict[str, Any] | None:
         return {"ok": False}
 
 
-def drained(path: str) -> dict[str, str] | None:
-    """Return since when, by what and why the worker is drained; None when it is not."""
+def record(path: str, keys: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the texts of a JSON file, empty where it has none; None where there is no file."""
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
@@ -194,7 +196,20 @@ def drained(path: str) -> dict[str, str] | None:
     except (OSError, ValueError):
         told = None
     told = told if isinstance(told, dict) else {}
-    return {key: str(told.get(key, "")) for key in ("since", "by", "why")}
+    return {key: str(told.get(key, "")) for key in keys}
+
+
+def drained(path: str) -> dict[str, str] | None:
+    """Return since when, by what and why the worker is drained; None when it is not."""
+    return record(path, ("since", "by", "why"))
+
+
+def quarantined(canary: str, failure: str) -> dict[str, str] | None:
+    """Return when, on which release and why the last canary has failed; None when the worker waits for none."""
+    if not os.path.exists(canary):
+        return None
+    keys = ("since", "release", "why")
+    return record(failure, keys) or dict.fromkeys(keys, "")
 
 
 def debian(path: str = "/etc/debian_version") -> str:
@@ -240,7 +255,7 @@ def main() -> None:
         "certificates": certificates,
         "backup": last_backup(BACKUP),
         "drained": drained(DRAINED),
-        "quarantined": os.path.exists(CANARY),
+        "quarantined": quarantined(CANARY, CANARY_FAILURE),
     }
     module.exit_json(changed=False, status=status)
 

@@ -201,10 +201,13 @@ def host_reasons(host: Host, now: float, limits: Limits) -> list[str]:
         found.append("the last backup failed, or its verification did")
     elif backup is not None and now - backup["time"] > limits.backup_days * 86400:
         found.append(f"the last backup is {span(now - backup['time'])} old")
-    if status["quarantined"]:
+    if (quarantine := status["quarantined"]) is not None:
+        cause = "The run that failed has printed the cause"
+        if quarantine["since"]:
+            cause = f"Release {quarantine['release']} failed at {quarantine['since']}: {quarantine['why']}"
         found.append(
-            "the worker is quarantined: its canary has not passed after an upgrade. Run the upgrade again, which "
-            "prints the cause"
+            "the worker is quarantined: its canary has not passed after an upgrade or a rollback. "
+            f"{cause}. Fix the cause and run the same operation again"
         )
     return found + [f"drift: {difference}" for difference in drift_of(host)]
 

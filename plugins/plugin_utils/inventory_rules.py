@@ -84,6 +84,7 @@ SET_BY_THE_ROLES = frozenset(
         "airflow_runtime_lock",
         "airflow_runtime_release",
         "airflow_scheduler_has_slots",
+        "airflow_worker_quarantine",
         "airflow_worker_state",
         "backup_dags_copied",
         "backup_repository_copy_dir",

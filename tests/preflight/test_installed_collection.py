@@ -160,6 +160,20 @@ def test_no_inventory_but_the_example_is_shipped() -> None:
     assert shipped == []
 
 
+def test_the_page_says_how_to_install_from_a_clone(tmp_path: Path) -> None:
+    page = (PROJECT / "docs/collection.md").read_text()
+    lines = page.partition("## Install\n")[2].partition("\n## ")[0].splitlines()
+    commands = [line.strip() for line in lines if line.startswith("    ")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    subprocess.run(
+        ["bash", "-e", "-c", "\n".join(commands)],
+        cwd=PROJECT,
+        env=environment | {"HOME": str(tmp_path), "PATH": f"{BIN}:{os.environ['PATH']}"},
+        check=True,
+    )
+    assert (tmp_path / ".ansible/collections/ansible_collections/airflow_celery/cluster/site.yml").is_file()
+
+
 def test_the_page_can_be_followed(installed: Path, tmp_path: Path) -> None:
     page = (PROJECT / "docs/collection.md").read_text()
     lines = (

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from . import refusal_rows_of_settings, refusal_rows_of_values
 from .changes import members
 from .conftest import Draft, Play, Run
-from .refusal_rows import ROWS, SECRET_VALUES, Row
+from .refusal_row import SECRET_VALUES, Row
+
+ROWS = [*refusal_rows_of_values.ROWS, *refusal_rows_of_settings.ROWS]
 
 Sound = Callable[[], Draft]
 

@@ -105,6 +105,18 @@ def test_a_drain_says_who_and_why(tmp_path: Path) -> None:
     assert cluster_status.drained(str(path)) == {"since": "", "by": "", "why": ""}
 
 
+def test_a_quarantine_says_why(tmp_path: Path) -> None:
+    canary, failure = tmp_path / "canary.env", tmp_path / "canary.json"
+    told = {"since": "2026-11-22T20:49:14Z", "release": "3.3.2-ba9876543210", "why": "run x was still queued"}
+    failure.write_text(json.dumps(told))
+    assert cluster_status.quarantined(str(canary), str(failure)) is None
+    canary.write_text("AIRFLOW_WORKER_QUEUES=cluster_canary")
+    assert cluster_status.quarantined(str(canary), str(failure)) == told
+    # Its first canary has not run, or its restart failed.
+    failure.unlink()
+    assert cluster_status.quarantined(str(canary), str(failure)) == {"since": "", "release": "", "why": ""}
+
+
 def test_drift_names_task_and_paths_and_no_content() -> None:
     result = {"changed": True, "dest": "/etc/redis/redis.conf", "diff": {"after": "requirepass hunter2"}}
     assert described("Configure Redis", result) == "Configure Redis (/etc/redis/redis.conf)"

@@ -306,6 +306,26 @@ def test_what_the_others_must_know_is_the_same_everywhere(name: str, value: Any)
     assert check(inventory(everywhere={name: value})) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ({"airflow_worker_stop_timeout": 15}, True),
+        ({"airflow_worker_stop_timeout": 16}, False),
+        ({"airflow_worker_hand_over_time": 3600}, True),
+        ({"airflow_worker_stop_timeout": "600", "airflow_worker_hand_over_time": "60"}, False),
+    ],
+)
+def test_tasks_have_time_to_end_before_they_are_handed_over(values: dict[str, Any], refused: bool) -> None:
+    found = check(inventory({"worker1": values}))
+    assert [(item.where, item.variable) for item in found] == (
+        [("host worker1", "airflow_worker_hand_over_time")] if refused else []
+    )
+
+
+def test_a_wrong_time_is_told_once() -> None:
+    assert only(check(inventory({"worker1": {"airflow_worker_stop_timeout": 0}}))).expected.startswith("a whole number")
+
+
 def test_the_environment_of_tasks_is_never_told() -> None:
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {"A B": "hunter22"}}})))
     assert (found.variable, found.value) == ("airflow_worker_environment", "(hidden)")

@@ -44,7 +44,7 @@ def status(*units: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "certificates": {"/etc/airflow/tls/ca.pem": NOW + 300 * DAY},
         "backup": None,
         "drained": None,
-        "quarantined": False,
+        "quarantined": None,
     } | changes
 
 
@@ -199,9 +199,15 @@ def test_a_dead_host_is_a_line_and_a_reason() -> None:
         ({"backup": {"ok": False}}, "worker2: the last backup failed, or its verification did"),
         ({"backup": {"ok": True, "kind": "diff", "time": NOW - 3 * DAY}}, "worker2: the last backup is 3 d old"),
         (
-            {"quarantined": True},
-            "worker2: the worker is quarantined: its canary has not passed after "
-            "an upgrade. Run the upgrade again, which prints the cause",
+            {"quarantined": {"since": "", "release": "", "why": ""}},
+            "worker2: the worker is quarantined: its canary has not passed after an upgrade or a rollback. "
+            "The run that failed has printed the cause. Fix the cause and run the same operation again",
+        ),
+        (
+            {"quarantined": {"since": "2026-11-22T20:00:00Z", "release": "3.3.2-ba9876543210", "why": "no run"}},
+            "worker2: the worker is quarantined: its canary has not passed after an upgrade or a rollback. "
+            "Release 3.3.2-ba9876543210 failed at 2026-11-22T20:00:00Z: no run. "
+            "Fix the cause and run the same operation again",
         ),
         (
             {"release": "3.2.1-ba9876543210"},

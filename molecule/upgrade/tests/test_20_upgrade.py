@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.long
 
 OLD, NEW = "3.3.0", "3.3.2"
 UPGRADE, ROLLBACK = "playbooks/upgrade.yml", "playbooks/rollback.yml"
+DRAIN, UNDRAIN = "playbooks/drain_worker.yml", "playbooks/undrain_worker.yml"
+STATUS = "playbooks/status.yml"
 STATE = "/var/lib/airflow/upgrade.json"
 # The directory, because Python reads the bytecode of a file whose source it may not read.
 CANARY_DAGS = "/opt/airflow/releases/*/lib/python3*/site-packages/airflow_celery_cluster/dags"
@@ -200,6 +203,13 @@ def test_a_bad_worker_stops_the_run_takes_no_task_and_leaves_the_rest_alone(
             machines.shell(bad, f"chmod 755 {CANARY_DAGS}")
         done.must_fail(f"{bad} runs release")
         assert "It is quarantined" in done.text
+        assert queues(cluster, machines)[bad] == {"cluster_canary"}
+        # Whoever comes later reads why, and does not end the quarantine by a drain and its end.
+        done = playbooks.run(STATUS).must_fail(f"{bad}: the worker is quarantined: its canary has not passed")
+        assert re.search(r"Release \S+ failed at \S+Z: .* of cluster_canary", done.text)
+        playbooks.run(DRAIN, "-e", f"cluster_worker={bad}").must_succeed()
+        undrained = playbooks.run(UNDRAIN, "-e", f"cluster_worker={bad}").must_succeed()
+        assert f"{bad} is quarantined, and takes tasks from cluster_canary only" in undrained.text
         assert queues(cluster, machines)[bad] == {"cluster_canary"}
         assert units(machines, [rest]) == before
         playbooks.run(UPGRADE, "-e", PACKAGES).must_succeed()

@@ -43,6 +43,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     check_objects,
     check_same_everywhere,
     check_values,
+    check_worker_stop,
 )
 
 
@@ -56,6 +57,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_values,
         check_same_everywhere,
         check_objects,
+        check_worker_stop,
         check_addresses,
         check_ports,
         check_binds,

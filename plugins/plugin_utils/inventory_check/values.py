@@ -160,6 +160,22 @@ def check_same_everywhere(inventory: Inventory) -> Iterator[Finding]:
                 )
 
 
+def check_worker_stop(inventory: Inventory) -> Iterator[Finding]:
+    """Running tasks have time to end before they are handed over."""
+    last, whole = "airflow_worker_hand_over_time", "airflow_worker_stop_timeout"
+    for host in inventory.members("airflow_worker"):
+        seconds, limit = host.number(last), host.number(whole)
+        if not inventory.sound(host, last, whole) or seconds is None or limit is None or seconds < limit:
+            continue
+        yield Finding(
+            f"host {host.name}",
+            last,
+            show(seconds),
+            f"less than {whole}, which is {limit}: tasks would get SIGTERM as soon as the worker is stopped",
+            f"set {last} lower, or {whole} higher",
+        )
+
+
 def check_objects(inventory: Inventory) -> Iterator[Finding]:
     """Declared objects are the same on all hosts: the first scheduler's host applies them, and no other."""
     schedulers = inventory.members("airflow_scheduler")

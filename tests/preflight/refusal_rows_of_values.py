@@ -1,30 +1,10 @@
-"""The ways to break a sound inventory, and what is said of each. test_refusals.py provokes them."""
+"""The ways to break the groups, names and values of a sound inventory, and what is said of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from .changes import everywhere, members, on, renamed, setting, site_file, without
+from .refusal_row import ALL, Row
 
-from .changes import everywhere, lost_secret, members, on, renamed, secret, setting, site_file, without
-from .conftest import Draft
-
-
-@dataclass(frozen=True)
-class Row:
-    """One way to break an inventory.
-
-    :param batch: rows with the same one share a run.
-    :param pieces: what one finding must contain: host or group, variable, value, expectation, remedy.
-    """
-
-    batch: str
-    name: str
-    change: Callable[[Draft], Any]
-    pieces: tuple[str, ...]
-
-
-ALL = "hosts control1, worker1, worker2, worker3: "
 ROWS = [
     # Groups
     Row("groups", "empty group", members("redis"), ("group redis", "the group is empty", "add at least one host")),
@@ -195,6 +175,12 @@ ROWS = [
         ("host worker3: airflow_worker_concurrency = 0", "from 1 to 1000", "set airflow_worker_concurrency"),
     ),
     Row(
+        "values",
+        "no time for tasks to end when a worker stops",
+        on("worker3", airflow_worker_stop_timeout=15),
+        ("host worker3: airflow_worker_hand_over_time = 15", "less than airflow_worker_stop_timeout", "or airflow_wor"),
+    ),
+    Row(
         "memory",
         "more than the host has",
         on("control1", airflow_host_memory_mb=4096, postgres_memory_mb=3000, redis_memory_mb=1024),
@@ -306,177 +292,4 @@ ROWS = [
         everywhere(airflow_runtime_packages=["libmariadb3 libldap2"]),
         ("airflow_runtime_packages = ['libmariadb3 libldap2']", "names of Debian packages"),
     ),
-    # Addresses and ports
-    Row(
-        "network",
-        "two ports on one host",
-        everywhere(flower_port=8081),
-        ("host control1: ", "= 8081", "a port of its own", "airflow_api_server_first_port", "to another port"),
-    ),
-    Row(
-        "network",
-        "a port that only one host knows",
-        on("control1", redis_port=6380),
-        ("host control1: redis_port = 6380", "one value for the whole cluster", "group_vars/all"),
-    ),
-    Row(
-        "network",
-        "one machine twice",
-        on("worker3", ansible_host="192.0.2.22"),
-        ("host worker3: ansible_host = 192.0.2.22", "as of host worker2", "a machine of its own"),
-    ),
-    Row(
-        "network",
-        "loopback as an address",
-        on("worker1", airflow_address="127.0.0.1"),
-        ("host worker1: airflow_address = '127.0.0.1'", "other hosts reach this one"),
-    ),
-    Row(
-        "network",
-        "a broker that hides",
-        everywhere(redis_bind=["127.0.0.1"]),
-        ("host control1: redis_bind = ['127.0.0.1']", "worker1", "set redis_bind to 0.0.0.0"),
-    ),
-    Row(
-        "network",
-        "a git source without URL",
-        everywhere(airflow_dags_source="git"),
-        ("airflow_dags_git_url = not set", "airflow_dags_source is git"),
-    ),
-    Row(
-        "DAGs",
-        "bundles without those of the cluster",
-        everywhere(airflow_config={"dag_processor": {"dag_bundle_config_list": [{"name": "mine"}]}}),
-        ("airflow_config.dag_processor.dag_bundle_config_list", "upgrades", "airflow_dag_bundles"),
-    ),
-    Row(
-        "DAGs",
-        "a bundle that takes the name of the cluster's",
-        everywhere(airflow_dag_bundles=[{"name": "cluster", "url": "https://git.example.org/x.git"}]),
-        ("airflow_dag_bundles[0].name = 'cluster'", "are the cluster's"),
-    ),
-    Row(
-        "DAGs",
-        "a password in the URL of a repository",
-        everywhere(airflow_dags_source="git", airflow_dags_git_url="https://robot:hunter22@git.example.org/x.git"),
-        ("airflow_dags_git_url = 'https://(hidden)@", "airflow.cfg", "airflow_dags_git_credentials"),
-    ),
-    # Secrets
-    Row(
-        "secrets",
-        "missing secret",
-        lost_secret("airflow_jwt_secret"),
-        ("host control1: airflow_jwt_secret = not set", "run ansible-playbook -i ", "playbooks/secrets.yml"),
-    ),
-    Row(
-        "secrets",
-        "invalid Fernet key",
-        secret("airflow_fernet_key", "bm90IDMyIGJ5dGVz"),
-        ("host control1: airflow_fernet_key = (hidden)", "32 random bytes as URL-safe base64", "playbooks/secrets.yml"),
-    ),
-    Row(
-        "secrets",
-        "weak password",
-        secret("airflow_admin_password", "password"),
-        ("host control1: airflow_admin_password = (hidden)", "nobody guesses first"),
-    ),
-    Row(
-        "secrets",
-        "secret that differs",
-        on("worker1", airflow_broker_password="another-one-of-worker1"),
-        ("host worker1: airflow_broker_password = (hidden)", "one value for the whole cluster"),
-    ),
-    # airflow_config
-    Row(
-        "config",
-        "a setting without its package",
-        setting("metrics", statsd_on=True, statsd_host="192.0.2.9"),
-        (f"{ALL}airflow_config.metrics.statsd_on = True needs statsd", "add apache-airflow[statsd] to"),
-    ),
-    Row(
-        "config",
-        "a class without its provider",
-        setting("secrets", backend="airflow.providers.hashicorp.secrets.vault.VaultBackend"),
-        ("airflow_config.secrets.backend = airflow.providers.hashicorp", "add apache-airflow-providers-hashicorp to"),
-    ),
-    Row(
-        "config",
-        "misspelt section",
-        setting("loging", remote_logging=True),
-        (f"{ALL}airflow_config.loging = a section with remote_logging", "nearest is logging", "rename it to logging"),
-    ),
-    Row(
-        "config",
-        "misspelt option",
-        setting("core", dagbag_import_timout=60),
-        ("airflow_config.core.dagbag_import_timout = 60", "nearest is dagbag_import_timeout", "rename it"),
-    ),
-    Row(
-        "config",
-        "option of another section",
-        setting("core", smtp_port=25),
-        ("airflow_config.core.smtp_port = 25", "one of section smtp", "move it to section smtp"),
-    ),
-    Row(
-        "config",
-        "option with a variable of its own",
-        setting("core", parallelism=64),
-        ("airflow_config.core.parallelism = 64", "set variable airflow_parallelism instead"),
-    ),
-    Row(
-        "config",
-        "secret with a variable of its own",
-        setting("api_auth", jwt_secret="hunter22"),
-        ("airflow_config.api_auth.jwt_secret = (hidden)", "set variable airflow_jwt_secret instead"),
-    ),
-    Row(
-        "config",
-        "heartbeat timeout below the fence",
-        setting("scheduler", task_instance_heartbeat_timeout=12),
-        (
-            f"{ALL}airflow_config.scheduler.task_instance_heartbeat_timeout = 12",
-            "8.5 (SIGTERM) + 5 (SIGKILL) + 1.5 (margin) = 15",
-        ),
-    ),
-    Row(
-        "config",
-        "detection that breaks the promise",
-        setting("scheduler", task_instance_heartbeat_timeout_detection_interval=10),
-        ("detection_interval = 10", "more than airflow_failover_seconds 20", "set airflow_failover_seconds:"),
-    ),
-    Row(
-        "config",
-        "heartbeats that do not fit into a lease",
-        setting("workers", min_heartbeat_interval=5),
-        ("airflow_config.workers.min_heartbeat_interval = 5", "3 heartbeats x 5 = 15 s", "airflow_failover_seconds"),
-    ),
-    Row(
-        "failover",
-        "more slots than the Execution APIs can hear",
-        everywhere(airflow_execution_api_instances=1, airflow_worker_concurrency=500),
-        (
-            "group airflow: airflow_failover_seconds = 20",
-            "heartbeats per second",
-            "raise airflow_execution_api_instances",
-        ),
-    ),
-    Row(
-        "too soon",
-        "failover in less time than a retry takes",
-        everywhere(airflow_failover_seconds=12, airflow_default_task_retry_delay=10),
-        ("airflow_failover_seconds = 12", "10 (retry delay)", "or a shorter airflow_default_task_retry_delay"),
-    ),
-    Row(
-        "config",
-        "name of an older Airflow",
-        setting("webserver", page_size=50),
-        ("airflow_config.webserver.page_size = 50", "as Airflow calls it today", "instead"),
-    ),
-    Row(
-        "config",
-        "option of the broker's transport",
-        setting("celery_broker_transport_options", visibilty_timeout=1),
-        ("visibilty_timeout = 1", "nearest is visibility_timeout", "set variable airflow_visibility_timeout instead"),
-    ),
 ]
-SECRET_VALUES = ("hunter22", "bm90IDMyIGJ5dGVz", "another-one-of-worker1")

@@ -1,0 +1,181 @@
+"""The ways to break the addresses, the secrets and the settings of a sound inventory, and what is said of each."""
+
+from __future__ import annotations
+
+from .changes import everywhere, lost_secret, on, secret, setting
+from .refusal_row import ALL, Row
+
+ROWS = [
+    # Addresses and ports
+    Row(
+        "network",
+        "two ports on one host",
+        everywhere(flower_port=8081),
+        ("host control1: ", "= 8081", "a port of its own", "airflow_api_server_first_port", "to another port"),
+    ),
+    Row(
+        "network",
+        "a port that only one host knows",
+        on("control1", redis_port=6380),
+        ("host control1: redis_port = 6380", "one value for the whole cluster", "group_vars/all"),
+    ),
+    Row(
+        "network",
+        "one machine twice",
+        on("worker3", ansible_host="192.0.2.22"),
+        ("host worker3: ansible_host = 192.0.2.22", "as of host worker2", "a machine of its own"),
+    ),
+    Row(
+        "network",
+        "loopback as an address",
+        on("worker1", airflow_address="127.0.0.1"),
+        ("host worker1: airflow_address = '127.0.0.1'", "other hosts reach this one"),
+    ),
+    Row(
+        "network",
+        "a broker that hides",
+        everywhere(redis_bind=["127.0.0.1"]),
+        ("host control1: redis_bind = ['127.0.0.1']", "worker1", "set redis_bind to 0.0.0.0"),
+    ),
+    Row(
+        "network",
+        "a git source without URL",
+        everywhere(airflow_dags_source="git"),
+        ("airflow_dags_git_url = not set", "airflow_dags_source is git"),
+    ),
+    Row(
+        "DAGs",
+        "bundles without those of the cluster",
+        everywhere(airflow_config={"dag_processor": {"dag_bundle_config_list": [{"name": "mine"}]}}),
+        ("airflow_config.dag_processor.dag_bundle_config_list", "upgrades", "airflow_dag_bundles"),
+    ),
+    Row(
+        "DAGs",
+        "a bundle that takes the name of the cluster's",
+        everywhere(airflow_dag_bundles=[{"name": "cluster", "url": "https://git.example.org/x.git"}]),
+        ("airflow_dag_bundles[0].name = 'cluster'", "are the cluster's"),
+    ),
+    Row(
+        "DAGs",
+        "a password in the URL of a repository",
+        everywhere(airflow_dags_source="git", airflow_dags_git_url="https://robot:hunter22@git.example.org/x.git"),
+        ("airflow_dags_git_url = 'https://(hidden)@", "airflow.cfg", "airflow_dags_git_credentials"),
+    ),
+    # Secrets
+    Row(
+        "secrets",
+        "missing secret",
+        lost_secret("airflow_jwt_secret"),
+        ("host control1: airflow_jwt_secret = not set", "run ansible-playbook -i ", "playbooks/secrets.yml"),
+    ),
+    Row(
+        "secrets",
+        "invalid Fernet key",
+        secret("airflow_fernet_key", "bm90IDMyIGJ5dGVz"),
+        ("host control1: airflow_fernet_key = (hidden)", "32 random bytes as URL-safe base64", "playbooks/secrets.yml"),
+    ),
+    Row(
+        "secrets",
+        "weak password",
+        secret("airflow_admin_password", "password"),
+        ("host control1: airflow_admin_password = (hidden)", "nobody guesses first"),
+    ),
+    Row(
+        "secrets",
+        "secret that differs",
+        on("worker1", airflow_broker_password="another-one-of-worker1"),
+        ("host worker1: airflow_broker_password = (hidden)", "one value for the whole cluster"),
+    ),
+    # airflow_config
+    Row(
+        "config",
+        "a setting without its package",
+        setting("metrics", statsd_on=True, statsd_host="192.0.2.9"),
+        (f"{ALL}airflow_config.metrics.statsd_on = True needs statsd", "add apache-airflow[statsd] to"),
+    ),
+    Row(
+        "config",
+        "a class without its provider",
+        setting("secrets", backend="airflow.providers.hashicorp.secrets.vault.VaultBackend"),
+        ("airflow_config.secrets.backend = airflow.providers.hashicorp", "add apache-airflow-providers-hashicorp to"),
+    ),
+    Row(
+        "config",
+        "misspelt section",
+        setting("loging", remote_logging=True),
+        (f"{ALL}airflow_config.loging = a section with remote_logging", "nearest is logging", "rename it to logging"),
+    ),
+    Row(
+        "config",
+        "misspelt option",
+        setting("core", dagbag_import_timout=60),
+        ("airflow_config.core.dagbag_import_timout = 60", "nearest is dagbag_import_timeout", "rename it"),
+    ),
+    Row(
+        "config",
+        "option of another section",
+        setting("core", smtp_port=25),
+        ("airflow_config.core.smtp_port = 25", "one of section smtp", "move it to section smtp"),
+    ),
+    Row(
+        "config",
+        "option with a variable of its own",
+        setting("core", parallelism=64),
+        ("airflow_config.core.parallelism = 64", "set variable airflow_parallelism instead"),
+    ),
+    Row(
+        "config",
+        "secret with a variable of its own",
+        setting("api_auth", jwt_secret="hunter22"),
+        ("airflow_config.api_auth.jwt_secret = (hidden)", "set variable airflow_jwt_secret instead"),
+    ),
+    Row(
+        "config",
+        "heartbeat timeout below the fence",
+        setting("scheduler", task_instance_heartbeat_timeout=12),
+        (
+            f"{ALL}airflow_config.scheduler.task_instance_heartbeat_timeout = 12",
+            "8.5 (SIGTERM) + 5 (SIGKILL) + 1.5 (margin) = 15",
+        ),
+    ),
+    Row(
+        "config",
+        "detection that breaks the promise",
+        setting("scheduler", task_instance_heartbeat_timeout_detection_interval=10),
+        ("detection_interval = 10", "more than airflow_failover_seconds 20", "set airflow_failover_seconds:"),
+    ),
+    Row(
+        "config",
+        "heartbeats that do not fit into a lease",
+        setting("workers", min_heartbeat_interval=5),
+        ("airflow_config.workers.min_heartbeat_interval = 5", "3 heartbeats x 5 = 15 s", "airflow_failover_seconds"),
+    ),
+    Row(
+        "failover",
+        "more slots than the Execution APIs can hear",
+        everywhere(airflow_execution_api_instances=1, airflow_worker_concurrency=500),
+        (
+            "group airflow: airflow_failover_seconds = 20",
+            "heartbeats per second",
+            "raise airflow_execution_api_instances",
+        ),
+    ),
+    Row(
+        "too soon",
+        "failover in less time than a retry takes",
+        everywhere(airflow_failover_seconds=12, airflow_default_task_retry_delay=10),
+        ("airflow_failover_seconds = 12", "10 (retry delay)", "or a shorter airflow_default_task_retry_delay"),
+    ),
+    Row(
+        "config",
+        "name of an older Airflow",
+        setting("webserver", page_size=50),
+        ("airflow_config.webserver.page_size = 50", "as Airflow calls it today", "instead"),
+    ),
+    Row(
+        "config",
+        "option of the broker's transport",
+        setting("celery_broker_transport_options", visibilty_timeout=1),
+        ("visibilty_timeout = 1", "nearest is visibility_timeout", "set variable airflow_visibility_timeout instead"),
+    ),
+]
