@@ -92,6 +92,7 @@ docs: setup ## Write what the docs take from the code: docs/variables.md, pictur
 	$(BIN)/python tools/document_variables.py
 	$(BIN)/python tools/failover_plot.py
 	$(BIN)/python tools/architecture_plot.py
+	$(BIN)/python tools/performance_plot.py
 
 screenshots: setup ## Write the pictures of the UI in docs/images, from the demo (make demo first)
 	$(BIN)/python tools/screenshots.py
