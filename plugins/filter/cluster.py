@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import with_tls
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.service_urls import with_timeouts, with_tls
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses as of_hosts
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import for_process
@@ -206,6 +206,7 @@ class FilterModule:
             "service_names": service_names,
             "subject_alt_names": subject_alt_names,
             "url_quote": url_quote,
+            "url_with_timeouts": with_timeouts,
             "url_with_tls": with_tls,
             "utc_time": utc_time,
             "worker_batches": worker_batches,

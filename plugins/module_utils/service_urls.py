@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -10,6 +11,18 @@ DEFAULT_PORTS = {"postgresql": 5432, "redis": 6379, "rediss": 6379}
 TLS_OPTIONS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "postgresql": ("sslmode", ("verify-full", "verify-ca"), "sslrootcert"),
     "rediss": ("ssl_cert_reqs", ("CERT_REQUIRED", "required"), "ssl_ca_certs"),
+}
+
+
+# A host that has lost its power, or that a firewall cuts off, answers nothing. Without these options libpq waits for
+# two minutes until a connection is made, and for hours on a connection that was made before. In seconds, but for the
+# last one, which is in milliseconds.
+TIMEOUTS: dict[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
 }
 
 
@@ -57,17 +70,40 @@ def parse(url: str) -> Service:
     )
 
 
-def with_tls(url: str, ca_file: str) -> str:
-    """Return a URL with the options of verified TLS. An option that the URL has stays as it is."""
-    scheme = url.partition(":")[0].replace("db+", "").split("+")[0]
-    if scheme not in TLS_OPTIONS:
+def scheme_of(url: str) -> str:
+    """Return the scheme of a URL without Celery's prefix and without the driver."""
+    return url.partition(":")[0].replace("db+", "").split("+")[0]
+
+
+def options_of(url: str) -> dict[str, str]:
+    """Return the options of a URL."""
+    return dict(parse_qsl(url.partition("?")[2]))
+
+
+def with_options(url: str, added: Mapping[str, str]) -> str:
+    """Return a URL with more options."""
+    if not added:
         return url
     address, _mark, query = url.partition("?")
-    given = dict(parse_qsl(query))
+    return f"{address}?{'&'.join([query] * bool(query) + [f'{name}={value}' for name, value in added.items()])}"
+
+
+def with_tls(url: str, ca_file: str) -> str:
+    """Return a URL with the options of verified TLS. An option that the URL has stays as it is."""
+    scheme = scheme_of(url)
+    if scheme not in TLS_OPTIONS:
+        return url
+    given = options_of(url)
     option, values, authorities = TLS_OPTIONS[scheme]
     added = {option: values[0]} if option not in given else {}
     if given.get(option, values[0]) in values and authorities not in given:
         added[authorities] = ca_file
-    if not added:
+    return with_options(url, added)
+
+
+def with_timeouts(url: str) -> str:
+    """Return a URL of PostgreSQL with the timeouts of libpq. An option that the URL has stays as it is."""
+    if scheme_of(url) != "postgresql":
         return url
-    return f"{address}?{'&'.join([query] * bool(query) + [f'{name}={value}' for name, value in added.items()])}"
+    given = options_of(url)
+    return with_options(url, {name: str(value) for name, value in TIMEOUTS.items() if name not in given})

@@ -54,6 +54,16 @@ def test_a_url_gets_what_it_lacks_for_verified_tls(url: str, expected: str) -> N
     assert service_urls.with_tls(expected, "/other") == expected
 
 
+def test_a_url_of_postgresql_gets_the_timeouts_that_it_lacks() -> None:
+    expected = f"{RESULTS}?connect_timeout=5&keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
+    expected += "&tcp_user_timeout=30000"
+    assert service_urls.with_timeouts(f"{RESULTS}?connect_timeout=5") == expected
+    assert service_urls.with_timeouts(expected) == expected
+    assert service_urls.with_timeouts(DATABASE).startswith(f"{DATABASE}?connect_timeout=10&")
+    assert service_urls.with_timeouts(BROKER) == BROKER
+    assert service_urls.with_timeouts("sqlite:////a") == "sqlite:////a"
+
+
 def test_a_url_is_taken_apart_and_shows_no_password() -> None:
     found = service_urls.parse(DATABASE)
     assert (found.host, found.port, found.user, found.password, found.database) == (
