@@ -101,7 +101,7 @@ def page() -> str:
 MARK = "<!-- Made from meta/argument_specs.yml by `make docs`. -->"
 WHERE = (
     "Role of the collection [airflow_celery.cluster](../../README.md), for Debian 12 and 13. "
-    "{example} how to use the role."
+    "{example} how a cluster uses the role."
 )
 README = """{mark}
 
@@ -148,8 +148,7 @@ def alone(role: str, options: dict[str, Any]) -> str:
     path = ROOT / "molecule/roles" / f"{role}.yml"
     if not path.exists():
         return ""
-    plain = {name: {**option, "options": None} for name, option in list(options.items())[:5]}
-    return ALONE.format(table="\n".join(rows(plain)), playbook=path.read_text())
+    return ALONE.format(table="\n".join(rows(dict(list(options.items())[:5]))), playbook=path.read_text())
 
 
 def readme(role: str, specs: dict[str, Any]) -> str:
