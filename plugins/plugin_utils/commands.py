@@ -37,4 +37,11 @@ def command(name: str, arguments: str = "", root: Path = ROOT) -> str:
     parts = ["ansible-playbook"]
     for inventory in inventories:
         parts += ["-i", shlex.quote(shortest(inventory))]
-    return " ".join([*parts, shlex.quote(playbook(name, root)), *([arguments] if arguments else [])])
+    parts.append(shlex.quote(playbook(name, root)))
+    # What opens the vault in this run, and what asks for a password, the next run needs, too.
+    for option, flag in (("ask_vault_pass", "--ask-vault-pass"), ("become_ask_pass", "--ask-become-pass")):
+        if context.CLIARGS.get(option):
+            parts.append(flag)
+    for file in context.CLIARGS.get("vault_password_files") or ():
+        parts += ["--vault-password-file", shlex.quote(shortest(file))]
+    return " ".join([*parts, *([arguments] if arguments else [])])

@@ -49,6 +49,19 @@ def test_the_inventory_of_ansible_cfg_is_not_named(given: Callable[..., None]) -
     assert command("site") == "ansible-playbook site.yml"
 
 
+def test_the_options_that_open_the_vault_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    asked = ImmutableDict(inventory=["inventory/production"], ask_vault_pass=True, become_ask_pass=True)
+    monkeypatch.setattr(context, "CLIARGS", asked)
+    assert command("drain_worker", "-e cluster_worker=w1") == (
+        "ansible-playbook -i inventory/production playbooks/drain_worker.yml --ask-vault-pass --ask-become-pass "
+        "-e cluster_worker=w1"
+    )
+    read = ImmutableDict(inventory=["inventory/production"], vault_password_files=[str(ROOT / ".vault-password")])
+    monkeypatch.setattr(context, "CLIARGS", read)
+    assert command("site") == "ansible-playbook -i inventory/production site.yml --vault-password-file .vault-password"
+
+
 def test_from_another_directory_the_paths_are_absolute(given: Callable[..., None], tmp_path: Path) -> None:
     given("/srv/inventory")
     assert command("site", root=tmp_path) == f"ansible-playbook -i /srv/inventory {tmp_path}/site.yml"
