@@ -124,6 +124,13 @@ def test_every_playbook_exists(page: Path) -> None:
     assert own <= PLAYBOOKS.keys()
 
 
+@every_page
+def test_every_command_for_the_production_inventory_opens_its_vault(page: Path) -> None:
+    # Its secrets.yml is encrypted: without the option Ansible says "no vault secrets found".
+    lines = [line for line in page.read_text().splitlines() if "ansible-playbook -i inventory/production" in line]
+    assert [line for line in lines if "--ask-vault-pass" not in line and "--vault-password-file" not in line] == []
+
+
 def reads(playbook: str, name: str) -> bool:
     """Return whether a playbook, or one that it imports, reads a variable."""
     text = (ROOT / "site.yml").read_text() if playbook == "site" else PLAYBOOKS[playbook]
