@@ -8,7 +8,6 @@ is the sum of the proportional set sizes (PSS) of all its processes, in MiB.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -35,9 +34,6 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=100, help="tasks at the same time (default: 100)")
     parser.add_argument("--seconds", type=int, default=120, help="how long each task works (default: 120)")
     options = parser.parse_args()
-    for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-        os.environ.pop(proxy, None)
-        os.environ.pop(proxy.upper(), None)
     cluster = Cluster.read(PROJECT / "inventory/local")
     client = cluster.client()
     client.wait_for_dag(DAG, seconds=120)

@@ -15,8 +15,8 @@ TLS_OPTIONS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 
 # A host that has lost its power, or that a firewall cuts off, answers nothing. Without these options libpq waits for
-# two minutes until a connection is made, and for hours on a connection that was made before. In seconds, but for the
-# last one, which is in milliseconds.
+# two minutes until a connection is made, and for hours on a connection that was made before. Seconds; a number of
+# probes; and for the last one milliseconds.
 TIMEOUTS: dict[str, int] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,

@@ -7,6 +7,9 @@ from pathlib import Path
 
 COLLECTION = "airflow_celery.cluster"
 ROOT = Path(__file__).resolve().parents[2]
+# Options of ansible-playbook, by their names in CLIARGS: those that ask, and those that name a vault.
+ASKING = {"ask_vault_pass": "ask-vault-pass", "ask_pass": "ask-pass", "become_ask_pass": "ask-become-pass"}
+VAULTS = {"vault_ids": "vault-id", "vault_password_files": "vault-password-file"}
 
 
 def shortest(path: str | Path) -> str:
@@ -39,9 +42,8 @@ def command(name: str, arguments: str = "", root: Path = ROOT) -> str:
         parts += ["-i", shlex.quote(shortest(inventory))]
     parts.append(shlex.quote(playbook(name, root)))
     # What opens the vault in this run, and what asks for a password, the next run needs, too.
-    for option, flag in (("ask_vault_pass", "--ask-vault-pass"), ("become_ask_pass", "--ask-become-pass")):
-        if context.CLIARGS.get(option):
-            parts.append(flag)
-    for file in context.CLIARGS.get("vault_password_files") or ():
-        parts += ["--vault-password-file", shlex.quote(shortest(file))]
+    parts += [f"--{flag}" for option, flag in ASKING.items() if context.CLIARGS.get(option)]
+    for option, flag in VAULTS.items():
+        for value in context.CLIARGS.get(option) or ():
+            parts += [f"--{flag}", shlex.quote(shortest(value))]
     return " ".join([*parts, *([arguments] if arguments else [])])

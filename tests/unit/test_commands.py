@@ -60,6 +60,9 @@ def test_the_options_that_open_the_vault_are_kept(monkeypatch: pytest.MonkeyPatc
     read = ImmutableDict(inventory=["inventory/production"], vault_password_files=[str(ROOT / ".vault-password")])
     monkeypatch.setattr(context, "CLIARGS", read)
     assert command("site") == "ansible-playbook -i inventory/production site.yml --vault-password-file .vault-password"
+    named = ImmutableDict(inventory=["inventory/production"], ask_pass=True, vault_ids=["dev@prompt"])
+    monkeypatch.setattr(context, "CLIARGS", named)
+    assert command("site") == "ansible-playbook -i inventory/production site.yml --ask-pass --vault-id dev@prompt"
 
 
 def test_from_another_directory_the_paths_are_absolute(given: Callable[..., None], tmp_path: Path) -> None:
