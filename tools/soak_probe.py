@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
 
-UNITS = ("airflow-*.service", "redis-server.service", "postgresql@*.service", "haproxy.service")
+# The beginning of their names
+UNITS = ("airflow-", "redis-server", "postgresql@", "haproxy")
 DIRECTORIES = {
     "files": ("/var/lib/airflow", "/var/cache/airflow", "/opt/airflow", "/etc/airflow", "/tmp"),
     "journal": ("/var/log/journal", "/run/log/journal"),
@@ -36,15 +38,14 @@ def output(*command: str) -> list[str]:
 
 def units(found: Counter[str]) -> None:
     """Count memory, open files and processes of each unit."""
-    listed = output("systemctl", "list-units", "--plain", "--no-legend", "--state=running", *UNITS)
-    for unit in (line.split()[0] for line in listed):
-        group = output("systemctl", "show", "--property=ControlGroup", "--value", unit)[0]
-        name = unit.removesuffix(".service")
-        for pid in Path(f"/sys/fs/cgroup{group}/cgroup.procs").read_text().split():
-            with contextlib.suppress(OSError):  # the process has ended
-                found[f"MiB of {name}"] += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE >> 20
-                found[f"open files of {name}"] += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-                found[f"processes of {name}"] += 1
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # the process has ended
+            # From /proc: the path below /sys/fs/cgroup depends on the version of the control groups.
+            unit = re.findall(r"/([^/\n]+)[.]service", (process / "cgroup").read_text())
+            if unit and unit[-1].startswith(UNITS):
+                found[f"MiB of {unit[-1]}"] += int((process / "statm").read_text().split()[1]) * PAGE >> 20
+                found[f"open files of {unit[-1]}"] += sum(1 for _ in (process / "fd").iterdir())
+                found[f"processes of {unit[-1]}"] += 1
 
 
 def directories(found: Counter[str]) -> None:
