@@ -68,8 +68,8 @@ if errors:
     sys.exit(errors[0])
 print(json.dumps(times))
 """
-# Run on a machine of the cluster: prints the CPU seconds of each unit's processes and of those that they have reaped. From
-# /proc, since systemd counts CPU time only where it is delegated a CPU controller.
+# Run on a machine of the cluster: prints the CPU seconds of each unit's processes and of those that they have reaped.
+# From /proc, since systemd counts CPU time only where it is delegated a CPU controller.
 CPU = """
 import collections, json, os, pathlib, re
 

@@ -57,6 +57,10 @@ OWNED_OPTIONS: Mapping[str, str] = {
 }
 # Settings that the cluster has to make itself: what is expected, and the remedy.
 FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "celery_broker_transport_options.global_keyprefix": (
+        "no prefix: the scheduler removes messages that no task waits for, and looks for them without one",
+        "remove it; applications that share a Redis have a database of their own each, as in airflow_broker_url: .../1",
+    ),
     "celery.celery_config_options": (
         "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
         "put the settings into airflow_config.celery.extra_celery_config",

@@ -180,6 +180,8 @@ _COUNT = Between(1, 100_000)
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
 _ADDRESS = r"\*|localhost|-?[0-9]{1,3}(?:\.[0-9]{1,3}){3}|-?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+"
 _BIND = Matches(_ADDRESS, "an IP address to listen on, such as 0.0.0.0")
+# Python programs and rsyslog take no wildcard.
+_BIND_ADDRESS = Matches(rf"(?!\*)(?:{_ADDRESS})", "an IP address to listen on, such as 0.0.0.0 for all of IPv4")
 _SOURCES = Matches(rf"(?:{_HOST})(?:/[0-9]{{1,3}})?", "IP addresses, networks such as 192.0.2.0/24, or host names")
 _CALENDAR = Matches(
     r"[A-Za-z0-9*][A-Za-z0-9*.,:/~ _-]*", "a time as systemd's OnCalendar has it, such as Sun *-*-* 02:30:00"
@@ -217,7 +219,7 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_address": Matches(_HOST, "a host name or an IP address, without port and scheme"),
     "airflow_admin_email": Matches(r"[^@\s]+@[^@\s]+", "an e-mail address"),
     "airflow_admin_user": Matches(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits, _ . @ and -, 64 at most"),
-    "airflow_api_server_bind": _BIND,
+    "airflow_api_server_bind": _BIND_ADDRESS,
     "airflow_api_server_first_port": _PORT,
     "airflow_api_server_instances": Between(1, 64),
     "airflow_api_server_workers": Between(1, 64),
@@ -324,7 +326,7 @@ RULES: Mapping[str, Between | Matches] = {
     "certificates_days": Between(1, 36_500, "(days)"),
     "certificates_extra_names": Matches(_HOST, "host names or IP addresses", empty=True),
     "certificates_renew_days": Between(0, 36_500, "(days)"),
-    "airflow_flower_bind": _BIND,
+    "airflow_flower_bind": _BIND_ADDRESS,
     "firewall_rollback_seconds": Between(10, 600, "(seconds)"),
     "firewall_ssh_ports": Matches(r"[1-9][0-9]{0,4}", "TCP ports", empty=True),
     "firewall_ssh_sources": _SOURCES,
@@ -341,7 +343,7 @@ RULES: Mapping[str, Between | Matches] = {
     "log_shipper_port": _PORT,
     "log_shipper_spool_mb": Between(64, 10**6, "(MB)"),
     "log_shipper_unit_spool_mb": Between(64, 10**6, "(MB)"),
-    "log_store_bind": _BIND,
+    "log_store_bind": _BIND_ADDRESS,
     "log_store_dir": _DATA_DIRECTORY,
     "log_store_port": _PORT,
     "postgres_listen_addresses": _BIND,

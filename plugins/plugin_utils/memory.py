@@ -35,9 +35,11 @@ AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_triggerer": 200,
     "flower": 50,
 }
-# A worker, only where it shares its host with the control plane; each slot may be a task.
+# A worker that shares its host with the control plane; each slot may be a task.
 WORKER = 300
 WORKER_SLOT = 60
+# A worker alone on its host without a task: each slot is a process [measured with 50 slots: 1009 in all].
+IDLE_SLOT = 14
 
 WEIGHTS: Mapping[str, int] = {"postgres": 4, "redis": 1, "airflow": 3, "worker": 8}
 
@@ -221,7 +223,12 @@ def worker_slots(concurrency: Any, autoscale: Any) -> int:
 
 
 def connections(groups: Groups, value: Value) -> dict[str, int]:
-    """Return how many connections the clients of each PostgreSQL cluster hold at most, rounded up.
+    """Return how many connections each PostgreSQL cluster allows: those of its clients, rounded up."""
+    return {cluster: step_up(count) for cluster, count in client_connections(groups, value).items()}
+
+
+def client_connections(groups: Groups, value: Value) -> dict[str, int]:
+    """Return how many connections the clients of each PostgreSQL cluster hold at most.
 
     The metadata database has the pools of the Airflow processes for clients. The one for Celery's results has each
     process of the workers' pools, which keeps its connection, and two more for each worker and scheduler. A scheduler
@@ -241,7 +248,7 @@ def connections(groups: Groups, value: Value) -> dict[str, int]:
     schedulers = len(groups.get("airflow_scheduler", ()))
     main += schedulers
     results += 3 * schedulers
-    return {"main": step_up(main), "results": step_up(results)}
+    return {"main": main, "results": results}
 
 
 def load_of(host: str, groups: Groups, value: Value) -> Load:
@@ -345,6 +352,15 @@ def problems(host: str, machine: int, groups: Groups, value: Value) -> Iterator[
     explicit = {part: size for part, size in explicit_of(host, total, value).items() if size and part in load.least()}
     least = load.least()
     yield from buffer_problems(host, found, load, value)
+    if "airflow_worker" in load.groups and not least and total < (idle := WORKER + IDLE_SLOT * load.slots):
+        name = "airflow_worker_autoscale" if value(host, "airflow_worker_autoscale") else "airflow_worker_concurrency"
+        yield Problem(
+            name,
+            str(value(host, name)),
+            f"at most {max(0, (total - WORKER) // IDLE_SLOT)} slots on a worker with {total} MiB: without any task, "
+            f"{WORKER} and {IDLE_SLOT} for each slot are {idle}",
+            f"lower {name}, or give the machine more memory",
+        )
     small = False
     for part, size in explicit.items():
         if size < least[part]:

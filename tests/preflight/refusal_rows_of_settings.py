@@ -161,6 +161,22 @@ ROWS = [
         ),
     ),
     Row(
+        "connections",
+        "more slots than connections that HAProxy takes",
+        everywhere(airflow_execution_api_instances=8, airflow_worker_concurrency=1000),
+        (
+            "group airflow_worker: airflow_worker_concurrency = 3000 slots in all",
+            "at most 2900 slots",
+            "a second cluster",
+        ),
+    ),
+    Row(
+        "connections",
+        "fewer connections than the clients of PostgreSQL hold",
+        on("control1", postgres_max_connections=40),
+        ("host control1: postgres_max_connections = 40", "metadata database", "remove it"),
+    ),
+    Row(
         "too soon",
         "failover in less time than a retry takes",
         everywhere(airflow_failover_seconds=12, airflow_default_task_retry_delay=10),
@@ -171,6 +187,16 @@ ROWS = [
         "name of an older Airflow",
         setting("webserver", page_size=50),
         ("airflow_config.webserver.page_size = 50", "as Airflow calls it today", "instead"),
+    ),
+    Row(
+        "config",
+        "prefix of the names in Redis",
+        setting("celery_broker_transport_options", global_keyprefix="a_"),
+        (
+            "airflow_config.celery_broker_transport_options.global_keyprefix = (hidden)",
+            "no prefix",
+            "database of their own",
+        ),
     ),
     Row(
         "config",

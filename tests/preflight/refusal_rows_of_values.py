@@ -288,6 +288,12 @@ ROWS = [
     ),
     Row(
         "values",
+        "wildcard for a Python program",
+        everywhere(airflow_flower_bind="*"),
+        ("airflow_flower_bind = '*'", "an IP address to listen on, such as 0.0.0.0"),
+    ),
+    Row(
+        "values",
         "Debian package",
         everywhere(airflow_runtime_packages=["libmariadb3 libldap2"]),
         ("airflow_runtime_packages = ['libmariadb3 libldap2']", "names of Debian packages"),

@@ -18,6 +18,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
     process_memory,
     topology,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import capacity
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ALL = frozenset(topology.CONTROL_GROUPS)
@@ -179,6 +180,28 @@ def test_a_sound_machine_has_no_problem() -> None:
     assert problems(1970) == []
     assert problems(8192, redis_memory_mb=512, postgres_memory_mb=2048) == []
     assert list(memory.problems("worker1", 900, GROUPS, value_of({}))) == []
+
+
+def test_slots_whose_processes_alone_exceed_the_memory_of_a_worker_are_refused() -> None:
+    def on_worker(machine: int, **variables: Any) -> list[memory.Problem]:
+        return list(memory.problems("worker1", machine, GROUPS, value_of({"worker1": variables})))
+
+    # The demo, docs/requirements.md, and the cluster of tools/size_benchmark.py.
+    for machine, slots in ((900, 4), (950, 5), (1950, 16), (4096, 50), (16_000, 1000)):
+        assert on_worker(machine, airflow_worker_concurrency=slots) == []
+    (found,) = on_worker(2048, airflow_worker_concurrency=1000)
+    assert (found.variable, found.value) == ("airflow_worker_concurrency", "1000")
+    assert "at most 124 slots on a worker with 2048 MiB" in found.expected
+    (found,) = on_worker(2048, airflow_worker_autoscale=[200, 4])
+    assert (found.variable, found.value) == ("airflow_worker_autoscale", "[200, 4]")
+
+
+def test_the_limit_of_slots_is_below_what_haproxy_takes() -> None:
+    variables = yaml.safe_load((ROLES / "haproxy/vars/main.yml").read_text())
+    assert variables["__haproxy_maxconn"]["execution_api"] == capacity.EXECUTION_API_CONNECTIONS
+    assert capacity.MOST_RUNNING_TASKS < capacity.EXECUTION_API_CONNECTIONS
+    tasks = (ROLES / "airflow_execution_api/tasks/main.yml").read_text()
+    assert f"({capacity.EXECUTION_API_CONNECTIONS} | airflow_celery.cluster.open_files(1))" in tasks
 
 
 def test_explicit_limits_that_are_more_than_the_memory_are_refused() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.capacity import (
+    check_connections,
     check_failover,
     check_memory,
 )
@@ -72,6 +73,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_task_logs,
         check_webserver_config,
         check_failover,
+        check_connections,
         check_memory,
         check_sandbox,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
@@ -20,6 +21,11 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     Inventory,
     is_true,
 )
+
+# Of role haproxy: what HAProxy takes at the port of the Execution API. tests/unit/test_memory.py compares it.
+EXECUTION_API_CONNECTIONS = 3000
+# What else uses that port: the health checks of drills and workers that start.
+MOST_RUNNING_TASKS = 2900
 
 
 def check_failover(inventory: Inventory) -> Iterator[Finding]:
@@ -75,17 +81,48 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
                 )
 
 
+def check_connections(inventory: Inventory) -> Iterator[Finding]:
+    """The connections that servers accept are enough for their clients."""
+    workers = inventory.members(topology.WORKER_GROUP)
+    tasks = sum(slots_of(inventory, host) for host in workers)
+    if tasks > MOST_RUNNING_TASKS:
+        yield Finding(
+            "group airflow_worker",
+            "airflow_worker_concurrency",
+            f"{tasks} slots in all",
+            f"at most {MOST_RUNNING_TASKS} slots: each holds a connection to the Execution API, of which HAProxy takes "
+            f"{EXECUTION_API_CONNECTIONS}",
+            "lower airflow_worker_concurrency, or deploy a second cluster",
+        )
+    clients = memory.client_connections(inventory.groups, partial(memory_value, inventory))
+    for host in inventory.members("postgres"):
+        given = "postgres_max_connections" in host.names and inventory.sound(host, "postgres_max_connections")
+        most = host.number("postgres_max_connections") if given else None
+        if most is not None and most < max(clients.values()):
+            yield Finding(
+                f"host {host.name}",
+                "postgres_max_connections",
+                show(most),
+                f"at least {max(clients.values())}: the clients of the metadata database hold up to {clients['main']} "
+                f"connections, those of the results up to {clients['results']}",
+                "remove it: the cluster computes the number for each database",
+            )
+
+
+def memory_value(inventory: Inventory, name: str, variable: str) -> Any:
+    """Return a variable of a host for the arithmetic of memory; a value that is refused counts as its default."""
+    host = inventory.hosts[name]
+    usable = variable in host.names and inventory.sound(host, variable)
+    return host.get(variable, memory.DEFAULTS[variable]) if usable else memory.DEFAULTS[variable]
+
+
 def check_memory(inventory: Inventory) -> Iterator[Finding]:
     """What the parts of a host get fits into its memory, where the inventory says how much that is.
 
     Elsewhere the machine is asked, by host_check.
     """
 
-    def value(name: str, variable: str) -> Any:
-        host = inventory.hosts[name]
-        usable = variable in host.names and inventory.sound(host, variable)
-        return host.get(variable, memory.DEFAULTS[variable]) if usable else memory.DEFAULTS[variable]
-
+    value = partial(memory_value, inventory)
     for host in inventory.cluster:
         stated = int(value(host.name, "airflow_host_memory_mb"))
         if stated:
