@@ -44,6 +44,8 @@ MOST_SECONDS = 3600
 HEARTBEATS_PER_API_PROCESS = 500
 # Airflow's default of [execution_api] jwt_expiration_time.
 TOKEN_SECONDS = 600
+# Airflow's default of [workers] min_heartbeat_interval.
+STOCK_INTERVAL = 5
 # A queued task that no worker starts is queued anew: its message was lost with the broker, or with the worker that had
 # just taken it.
 LEAST_REQUEUE_SECONDS = 60
@@ -189,16 +191,45 @@ class Broken:
     remedy: str
 
 
-def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Iterator[Broken]:
-    """Yield what a person's ``airflow_config`` breaks. Values that are no numbers are somebody else's finding."""
-    set_by_hand: dict[tuple[str, str], float] = {}
+def numbers(config: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+    """Return the options of ``airflow_config`` that are numbers, by section and name."""
+    found: dict[tuple[str, str], float] = {}
     for section, options in config.items():
         for option, value in options.items() if isinstance(options, Mapping) else ():
             if isinstance(value, int | float | str) and not isinstance(value, bool):
                 try:
-                    set_by_hand[section, option] = float(value)
+                    found[section, option] = float(value)
                 except ValueError:
                     continue
+    return found
+
+
+def unrenewed_tokens(config: Mapping[str, Mapping[str, Any]], interval: float = STOCK_INTERVAL) -> Iterator[Broken]:
+    """Yield the settings with which the token of a long task ends before a heartbeat renews it.
+
+    :param interval: seconds between two heartbeats where ``config`` does not say; Airflow's own without the tuning.
+    """
+    set_by_hand = numbers(config)
+    interval = set_by_hand.get(("workers", "min_heartbeat_interval"), interval)
+    life = set_by_hand.get(("execution_api", "jwt_expiration_time"), TOKEN_SECONDS)
+    window, heartbeats = token_window(life), LEAST_HEARTBEATS * interval
+    for section, option, remedy in (
+        ("execution_api", "jwt_expiration_time", "remove it, or set it to a larger number"),
+        ("workers", "min_heartbeat_interval", "remove it, or set it to a smaller number"),
+    ):
+        if (section, option) in set_by_hand and heartbeats > window:
+            yield Broken(
+                f"{section}.{option}",
+                config[section][option],
+                f"a value with which {LEAST_HEARTBEATS} heartbeats x {interval:g} = {heartbeats:g} s fit into the last "
+                f"{window} s of a token of {life:g} s, in which a heartbeat renews the token",
+                remedy,
+            )
+
+
+def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Iterator[Broken]:
+    """Yield what a person's ``airflow_config`` breaks. Values that are no numbers are somebody else's finding."""
+    set_by_hand = numbers(config)
 
     def number(section: str, option: str) -> float:
         own = float(failover.config()[section][option])
@@ -246,20 +277,7 @@ def broken(failover: Failover, config: Mapping[str, Mapping[str, Any]]) -> Itera
         f"{heartbeats:g} s do not fit into {lease}",
         larger,
     )
-    life = set_by_hand.get(("execution_api", "jwt_expiration_time"), TOKEN_SECONDS)
-    window = token_window(life)
-    for section, option, remedy in (
-        ("execution_api", "jwt_expiration_time", "remove it, or set it to a larger number"),
-        ("workers", "min_heartbeat_interval", "remove it, or set it to a smaller number"),
-    ):
-        yield from found(
-            section,
-            option,
-            heartbeats <= window,
-            f"a value with which {LEAST_HEARTBEATS} heartbeats x {interval:g} = {heartbeats:g} s fit into the last "
-            f"{window} s of a token of {life:g} s, in which a heartbeat renews the token",
-            remedy,
-        )
+    yield from unrenewed_tokens(config, interval)
     tries = interval + 2 * request
     yield from found(
         "workers",

@@ -177,6 +177,15 @@ ROWS = [
         ("host control1: postgres_max_connections = 40", "metadata database", "remove it"),
     ),
     Row(
+        "without tuning",
+        "heartbeats that miss the renewal of a token",
+        lambda draft: (
+            draft.everywhere.update(airflow_failover_tuning=False),
+            setting("workers", min_heartbeat_interval=230)(draft),
+        ),
+        (f"{ALL}airflow_config.workers.min_heartbeat_interval = 230", "120 s of a token of 600 s", "a smaller number"),
+    ),
+    Row(
         "too soon",
         "failover in less time than a retry takes",
         everywhere(airflow_failover_seconds=12, airflow_default_task_retry_delay=10),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,11 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memo
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
+    Broken,
     Failover,
     broken,
     least_seconds,
+    unrenewed_tokens,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
@@ -31,8 +33,11 @@ MOST_RUNNING_TASKS = 2900
 def check_failover(inventory: Inventory) -> Iterator[Finding]:
     """The time of a failover can be kept: by the number itself, by the load that it makes, and by airflow_config."""
     names = ("airflow_failover_seconds", "airflow_failover_tuning", "airflow_default_task_retry_delay")
-    hosts = [host for host in inventory.cluster if inventory.sound(host, *names)]
-    hosts = [host for host in hosts if is_true(host.get("airflow_failover_tuning", True))]
+    sound = [host for host in inventory.cluster if inventory.sound(host, *names)]
+    hosts = [host for host in sound if is_true(host.get("airflow_failover_tuning", True))]
+    for host in sound:
+        if host not in hosts:
+            yield from config_findings(inventory, host, unrenewed_tokens)
     if not hosts:
         return
     seconds, delay = hosts[0].number("airflow_failover_seconds"), hosts[0].number("airflow_default_task_retry_delay")
@@ -69,16 +74,23 @@ def check_failover(inventory: Inventory) -> Iterator[Finding]:
             f"{more}raise airflow_execution_api_instances to {math.ceil(rate / HEARTBEATS_PER_API_PROCESS)} in all",
         )
     for host in hosts:
-        config = host.get("airflow_config", {})
-        if inventory.sound(host, "airflow_config") and isinstance(config, Mapping):
-            for problem in broken(failover, config):
-                yield Finding(
-                    f"host {host.name}",
-                    f"airflow_config.{problem.option}",
-                    show(problem.value),
-                    problem.arithmetic,
-                    problem.remedy,
-                )
+        yield from config_findings(inventory, host, partial(broken, failover))
+
+
+def config_findings(
+    inventory: Inventory, host: Host, rule: Callable[[Mapping[str, Any]], Iterator[Broken]]
+) -> Iterator[Finding]:
+    """Yield what a rule finds in the ``airflow_config`` of a host."""
+    config = host.get("airflow_config", {})
+    if inventory.sound(host, "airflow_config") and isinstance(config, Mapping):
+        for problem in rule(config):
+            yield Finding(
+                f"host {host.name}",
+                f"airflow_config.{problem.option}",
+                show(problem.value),
+                problem.arithmetic,
+                problem.remedy,
+            )
 
 
 def check_connections(inventory: Inventory) -> Iterator[Finding]:
