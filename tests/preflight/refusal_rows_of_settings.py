@@ -178,6 +178,12 @@ ROWS = [
     ),
     Row(
         "without tuning",
+        "address of the UI where HAProxy does not listen",
+        on("control1", ansible_host="2001:db8::1", airflow_address="192.0.2.11"),
+        ("airflow_web_url = 'https://[2001:db8::1]'", "0.0.0.0", "haproxy_bind: '::' for both"),
+    ),
+    Row(
+        "without tuning",
         "heartbeats that miss the renewal of a token",
         lambda draft: (
             draft.everywhere.update(airflow_failover_tuning=False),

@@ -37,6 +37,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     check_addresses,
     check_binds,
     check_ports,
+    check_web_url,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.sandbox import check_sandbox
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.secrets import check_secrets
@@ -62,6 +63,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_addresses,
         check_ports,
         check_binds,
+        check_web_url,
         check_secrets,
         check_external,
         check_certificates,

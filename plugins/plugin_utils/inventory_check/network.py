@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import addresses, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
@@ -53,6 +55,23 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
                 "an address at which the other hosts reach this one",
                 f"set airflow_address of {host.name} to its address in the network of the cluster",
             )
+
+
+def check_web_url(inventory: Inventory) -> Iterator[Finding]:
+    """The address of the UI is one at which HAProxy listens. It may follow from an IPv6 address for SSH."""
+    for host in inventory.members("haproxy"):
+        url, binds = str(host.get("airflow_web_url", "")), host.get("haproxy_bind", "0.0.0.0")
+        listens = [str(one) for one in (binds if isinstance(binds, list) else [binds])]
+        with suppress(ValueError):  # a URL that is none is another rule's finding
+            name = urlsplit(url).hostname or ""
+            if addresses.is_ipv6(name) and not any(":" in one for one in listens):
+                yield Finding(
+                    f"host {host.name}",
+                    "airflow_web_url",
+                    show(url),
+                    f"an address at which HAProxy listens: haproxy_bind is {show(binds)}, which is IPv4",
+                    "set airflow_web_url to a name or an IPv4 address of the host, or haproxy_bind: '::' for both",
+                )
 
 
 def is_loopback(address: str) -> bool:
