@@ -12,7 +12,7 @@ from faults.machines import Machines
 INTERRUPTING = {"api-servers-away", "power-off", "freeze", "silent-drop-child", "drain-too-long"}
 
 # What `make test` leaves out.
-LONG = {"drain-too-long", "kill-both-execution-apis", "kill-postgresql"}
+LONG = {"database-stall", "drain-too-long", "kill-both-execution-apis", "kill-postgresql"}
 
 
 @pytest.mark.parametrize(

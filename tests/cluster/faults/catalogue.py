@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from faults.harness import Fault, Scene
 from faults.machines import Direction
@@ -33,6 +34,15 @@ LOG_STORE = "airflow-log-store.service"
 LOG_SHIPPER = "airflow-log-shipper.service"
 # Longer than most tasks of the load still run.
 LOG_OUTAGE_SECONDS = 20
+# Less than the outage of the Execution API that no running task notices.
+STALL_SECONDS = 5
+STALL = f"""BEGIN;
+LOCK TABLE dag_run, task_instance IN ACCESS EXCLUSIVE MODE;
+SELECT pg_sleep({STALL_SECONDS});
+ROLLBACK;
+"""
+# People who reload a page that does not come: more than the API servers have threads.
+STALLED_REQUESTS = 50
 EXECUTION_APIS = ("airflow-execution-api@8091", "airflow-execution-api@8092")
 
 
@@ -153,6 +163,22 @@ def api_servers(scene: Scene, verb: str) -> None:
     """Stop or start every API server and every Execution API of the cluster."""
     for host in scene.cluster.groups["airflow_api_server"]:
         scene.machines.run(host, "systemctl", verb, "airflow-api-server@8081", *EXECUTION_APIS)
+
+
+def stall_database(scene: Scene) -> None:
+    """Lock the tables that heartbeats and pages need, for some seconds. Raises RuntimeError if HAProxy notices."""
+    host, proxy = scene.cluster.first("postgres"), scene.cluster.first("haproxy")
+    begun = scene.machines.run(proxy, "date", "+%s").strip()
+    psql = ("runuser", "-u", "postgres", "--", "psql", "--no-psqlrc", "-qtA", "-v", "ON_ERROR_STOP=1", "-d", "airflow")
+    with ThreadPoolExecutor(STALLED_REQUESTS + 1) as threads:
+        stall = threads.submit(scene.machines.told, host, STALL, *psql)
+        pages = [threads.submit(scene.client.call, "GET", "/dags/~/dagRuns", limit=1) for _ in range(STALLED_REQUESTS)]
+    stall.result()
+    for page in pages:
+        page.result()
+    journal = scene.machines.run(proxy, "journalctl", "--unit=haproxy", f"--since=@{begun}", "--output=cat")
+    if down := [line for line in journal.splitlines() if " is DOWN" in line]:
+        raise RuntimeError("\n".join(down))
 
 
 def log_stores(scene: Scene, verb: str) -> None:
@@ -329,6 +355,12 @@ FAULTS: tuple[Fault, ...] = (
         load=LONG,
     ),
     Fault(
+        "database-stall",
+        f"the metadata database answers nothing for {STALL_SECONDS} s",
+        inject=stall_database,
+        load=LONG,
+    ),
+    Fault(
         "log-store-stopped",
         f"every log store is stopped for {LOG_OUTAGE_SECONDS} s",
         inject=lambda scene: log_stores(scene, "stop"),
@@ -365,6 +397,7 @@ SHORT = frozenset(
         "silent-drop-child",
         "api-servers-away",
         "kill-postgresql",
+        "database-stall",
         "kill-both-execution-apis",
         "redis-data-loss",
         "drain-too-long",
