@@ -8,11 +8,16 @@ from errno import EACCES
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar, trust_as_template
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import PROGRAMS, check_programs
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.controller import (
+    STEPS,
+    CommandLine,
+    check_controller,
+)
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, report
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import backup_warnings
@@ -44,10 +49,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        spec = {"programs": {"type": "list", "elements": "str", "choices": PROGRAMS, "default": []}}
+        spec = {"steps": {"type": "list", "elements": "str", "choices": STEPS, "default": []}}
         _validated, arguments = self.validate_argument_spec(argument_spec=spec)
         inventory = self._inventory_of(variables)
-        findings = [*check(inventory), *check_programs(inventory, arguments["programs"])]
+        findings = [*check(inventory), *check_controller(inventory, arguments["steps"], command_line())]
         result["warnings"] = certificate_warnings(inventory) + backup_warnings(inventory) + name_warnings(inventory)
         if findings:
             constants = self._constants()
@@ -109,6 +114,16 @@ class ActionModule(ActionBase):
 
         own = {key: value for key, value in raw.items() if key.startswith(PREFIXES)}
         return Host(name, list(raw.get("group_names", ())), own, render)
+
+
+def command_line() -> CommandLine:
+    """Return what the options of the run, and those of ansible.cfg, say of the logins."""
+    given = context.CLIARGS
+    return CommandLine(
+        user=str(given.get("remote_user") or ""),
+        login_password=bool(given.get("ask_pass") or given.get("connection_password_file")),
+        sudo_password=bool(given.get("become_ask_pass") or given.get("become_password_file")),
+    )
 
 
 def explain_constant(finding: Finding, constants: Mapping[str, str]) -> Finding:

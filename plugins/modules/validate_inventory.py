@@ -19,14 +19,18 @@ description:
     expired or do not fit (C(docs/certificates.md)), and sections and options of
     C(airflow_config) that Airflow does not know.
   - Warns of certificates that a person has brought and that expire soon.
-  - Looks for the programs that the run needs on the controller.
+  - Looks for the programs that the run needs on the controller, and refuses passwords that they cannot use.
   - Fails once, with everything that it found.
 options:
-  programs:
-    description: Programs that the playbook uses on the controller, besides those that connect to the hosts.
+  steps:
+    description:
+      - >-
+        Steps of the playbook that need programs on the controller, besides those that connect to the hosts:
+        C(backup_copies) for copies of backups on the controller, C(log_copies) for copies of logs between the log
+        stores, C(runtime) for the build of the runtime.
     type: list
     elements: str
-    choices: [rsync, uv]
+    choices: [backup_copies, log_copies, runtime]
     default: []
 attributes:
   action:
@@ -40,7 +44,7 @@ attributes:
 EXAMPLES = r"""
 - name: Validate the inventory
   airflow_celery.cluster.validate_inventory:
-    programs: [uv]
+    steps: [runtime]
   run_once: true
   register: preflight
 """

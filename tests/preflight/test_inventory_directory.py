@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,19 @@ KEPT = (
     "plugins/workday.py",
     "README.md",
     "a.whl",
+    "LICENSE",
+    "known_hosts",
+    "id_ed25519",
+    "id_rsa",
+    "vault-password",
+    "vault_pass",
+    "webserver_config.py",
+    "templates/worker.j2",
+    "keys/deploy",
+    "ssl/ca",
 )
+# An inventory, although a file of another kind may have such a name.
+SCRIPTS = ("cloud.py", "vault.py", "cloud-client.py")
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -47,6 +60,26 @@ def test_a_file_that_is_no_inventory(play: Play, sound: Callable[[], Draft], tmp
     file.write_text("-----BEGIN CERTIFICATE-----\n\tno inventory: [\n")
     run = play("validate_inventory.yml", inventory, readable=False)
     assert run.status == 0, run.output
+
+
+def test_a_program_that_prints_a_password_for_a_vault(play: Play, sound: Callable[[], Draft], tmp_path: Path) -> None:
+    inventory = sound().write(tmp_path / "inventory")
+    for name in ("keyring-client.py", "vault-password.sh"):
+        (inventory / name).write_text("#!/bin/sh\necho secret\n")
+        (inventory / name).chmod(0o755)
+    run = play("validate_inventory.yml", inventory, readable=False)
+    assert run.status == 0, run.output
+
+
+def test_a_script_that_prints_an_inventory(play: Play, sound: Callable[[], Draft], tmp_path: Path) -> None:
+    inventory = sound().write(tmp_path / "inventory")
+    for number, name in enumerate(SCRIPTS):
+        printed = json.dumps({"_meta": {"hostvars": {}}, "airflow_worker": {"hosts": [f"192.0.2.{200 + number}"]}})
+        (inventory / name).write_text(f"#!/bin/sh\necho '{printed}'\n")
+        (inventory / name).chmod(0o755)
+    run = play("validate_inventory.yml", inventory, "--list-hosts", readable=False)
+    assert run.status == 0, run.output
+    assert [f"192.0.2.{200 + number}" in run.output for number in range(len(SCRIPTS))] == [True] * len(SCRIPTS)
 
 
 @pytest.fixture
