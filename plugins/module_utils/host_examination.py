@@ -94,6 +94,7 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
     owned = host_state.own_components()
     account = params["account"] if params["account"] and host_state.has_account(params["account"]) else ""
     found += host_state.check_components(params["components"], params["take_over"], owned, account)
+    found += host_state.check_files(params["components"], params["take_over"])
     if "postgres" in params["components"]:
         release = re.search(r'^VERSION_ID="?(\d+)', read("/etc/os-release"), re.MULTILINE)
         found += host_state.check_postgres_version(release.group(1) if release else "", owned)
