@@ -172,11 +172,9 @@ def test_the_examination_looks_at_the_directories_of_the_host(tmp_path: Path, mo
     place = f"{tmp_path}/srv/data"
     module: Any = Module(log_store=place, repository=place, components=["postgres"], take_over=["postgres"])
     found = {item["variable"]: item["value"] for item in examine(module)["findings"]}
-    assert (
-        found["log_store_dir"]
-        == found["backup_repository"]
-        == (f"{place}, with files of another application: index.html")
-    )
+    foreign = f"{place}, with files of another application: index.html"
+    assert (found["log_store_dir"], found["backup_repository"]) == (foreign, foreign)
+    assert found["Airflow"] == f"{place}/index.html, not the command of this cluster"
 
 
 def test_the_code_names_no_syntax_that_an_old_python_lacks() -> None:
