@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,25 @@ def test_a_configuration_that_pgbackrest_prefers_is_refused(tmp_path: Path) -> N
     (tmp_path / "etc/pgbackrest/pgbackrest.conf").unlink()
     (tmp_path / "etc/pgbackrest/pgbackrest.conf").symlink_to("../pgbackrest.conf")
     assert host_state.check_files(["backup"], [], root) == []
+
+
+def test_a_removal_leaves_the_files_of_another_application() -> None:
+    tasks = yaml.safe_load((ROLES / "uninstall/tasks/main.yml").read_text())
+    (find,) = (task["ansible.builtin.find"] for task in tasks if "ansible.builtin.find" in task)
+    paths = {f"{folder}/{name}" for folder in find["paths"] for name in find["patterns"]}
+    assert {host_state.PGBACKREST, host_state.AIRFLOW_COMMAND} <= paths
+    removed = yaml.safe_load((ROLES / "uninstall/vars/main.yml").read_text())["__uninstall_files"]
+    assert not {host_state.PGBACKREST, host_state.AIRFLOW_COMMAND} & set(removed)
+
+    def is_found(text: str) -> bool:
+        # As the module does it.
+        return any(re.match(find["contains"], line) for line in text.splitlines())
+
+    assert is_found(OWN["backup"][host_state.PGBACKREST])
+    assert is_found((ROLES / "airflow_database/files/airflow_command.py").read_text())
+    assert all(is_found(text) for text in (host_state.PGBACKREST_TEXT, *host_state.AIRFLOW_COMMAND_TEXTS))
+    assert not is_found(FOREIGN["backup"][host_state.PGBACKREST])
+    assert not is_found(PIP)
 
 
 def test_the_text_of_the_configuration_is_that_of_the_role() -> None:
