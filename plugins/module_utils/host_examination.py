@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import data_directories, host_state
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding, read
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.machine_checks import (
     check_disk,
@@ -94,10 +94,13 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
     owned = host_state.own_components()
     account = params["account"] if params["account"] and host_state.has_account(params["account"]) else ""
     found += host_state.check_components(params["components"], params["take_over"], owned, account)
+    found += host_state.check_files(params["components"], params["take_over"])
+    found += data_directories.check_log_store(params["log_store"])
     if "postgres" in params["components"]:
         release = re.search(r'^VERSION_ID="?(\d+)', read("/etc/os-release"), re.MULTILINE)
         found += host_state.check_postgres_version(release.group(1) if release else "", owned)
         found += host_state.check_repository(params["repository"], params["restoring"])
+        found += data_directories.check_repository_directory(params["repository"])
     of_network, refused, silent = check_network(params["endpoints"], params["names"], params["connect_timeout"])
     return {
         "findings": found + of_ports + of_network,

@@ -22,6 +22,13 @@ SECRETS = "/etc/airflow/secrets/*.env"
 # A worker that missed a rotation has former secrets. The hosts of the control plane take part in each rotation.
 WORKER_SECRETS = "worker.env"
 PGBACKREST = "/etc/pgbackrest.conf"
+# The lock-path of roles/backup/vars/main.yml, by which the configuration is that of this project.
+PGBACKREST_TEXT = "/run/postgresql/pgbackrest"
+# pgBackRest reads this file instead of the other one.
+PGBACKREST_FIRST = "/etc/pgbackrest/pgbackrest.conf"
+AIRFLOW_COMMAND = "/usr/local/bin/airflow"
+# Each version of the command of this project has one of them.
+AIRFLOW_COMMAND_TEXTS = ("/usr/local/sbin/airflow-run", "/etc/airflow/database/airflow.cfg")
 POSTGRES_CONFIG = "/etc/postgresql/*/main/conf.d/airflow.conf"
 # A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data
 # over.
@@ -69,7 +76,13 @@ COMPONENTS = {
         ((POSTGRES_CONFIG, ""), (POSTGRES_CONFIG + KEPT, "")),
         "postgresql-*",
     ),
-    "backup": Component("pgBackRest", (PGBACKREST,), ((PGBACKREST, "/run/postgresql/pgbackrest"),), "pgbackrest"),
+    "backup": Component(
+        # pgBackRest reads the files of the directory besides its configuration.
+        "pgBackRest",
+        (PGBACKREST, "/etc/pgbackrest/conf.d/*.conf"),
+        ((PGBACKREST, PGBACKREST_TEXT),),
+        "pgbackrest",
+    ),
     "redis": Component(
         "Redis",
         (
@@ -95,6 +108,10 @@ COMPONENTS = {
             "/opt/airflow/*",
             "/usr/local/sbin/airflow",
             "/usr/local/sbin/airflow-run",
+            # Of an Airflow whose home is here. This project has its settings elsewhere, also in kept data.
+            "/var/lib/airflow/airflow.cfg",
+            "/var/lib/airflow/airflow.db",
+            "/var/lib/airflow/dags",
         ),
         (
             ("/etc/tmpfiles.d/airflow.conf", "/etc/airflow/secrets"),
@@ -191,6 +208,40 @@ def check_components(
                 f"(recorded in {MARKER}); a run would take over configuration and data",
                 f"use another host; or remove what is there ({removal}); or, if nobody needs it, let the cluster "
                 f"take it over: preflight_take_over: [{name}]",
+            )
+        )
+    return found
+
+
+def check_files(wanted: list[str], take_over: list[str], root: str = "/") -> list[dict[str, str]]:
+    """Return findings for files of others that a run takes over also where the component is the cluster's own.
+
+    Parameters are those of check_components.
+    """
+    found = []
+    command, first = (root + path.lstrip("/") for path in (AIRFLOW_COMMAND, PGBACKREST_FIRST))
+    # On every host: the first scheduler gets the command, and a run removes the file from the others.
+    if wanted and "airflow" not in take_over and os.path.lexists(command):
+        text = read(command)
+        if not any(own in text for own in AIRFLOW_COMMAND_TEXTS):
+            found.append(
+                finding(
+                    "Airflow",
+                    f"{AIRFLOW_COMMAND}, not the command of this cluster",
+                    "no such file, or the one that this cluster has installed; a run would replace or remove the file",
+                    "move the file, or remove the Airflow that it belongs to (pip uninstall apache-airflow-core); or, "
+                    "if nobody needs it, let the cluster take it over: preflight_take_over: [airflow]",
+                )
+            )
+    # Consent does not help: the file would stay in force.
+    if "backup" in wanted and os.path.lexists(first) and PGBACKREST_TEXT not in read(first):
+        found.append(
+            finding(
+                "pgBackRest",
+                f"{PGBACKREST_FIRST}, not installed by this cluster",
+                f"no such file: pgBackRest would read it instead of {PGBACKREST}, which a run writes",
+                "use another host; or, if nobody needs the backups that it configures, move the file to another "
+                "directory; or set backup_enabled: false",
             )
         )
     return found

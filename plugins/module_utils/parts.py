@@ -32,6 +32,7 @@ class Part:
     :param files: its files besides units, with its secrets, as patterns. Data and logs are none of them.
     :param packaged: whether the units are of a Debian package. Then they are the cluster's where it has a drop-in.
     :param runs: the units that must run on each host of the group, as patterns.
+    :param component: of host_state, to which a file belongs that another application may have under the same name.
     """
 
     groups: tuple[str, ...]
@@ -39,6 +40,7 @@ class Part:
     files: tuple[str, ...] = ()
     packaged: bool = False
     runs: tuple[str, ...] = ()
+    component: str = ""
 
 
 def _process(group: str, name: str, *files: str, certificate: bool = False, instances: bool = False) -> Part:
@@ -79,6 +81,7 @@ PARTS = (
             "/usr/local/lib/airflow-backup",
             "/usr/local/sbin/airflow-backup",
         ),
+        component="backup",
     ),
     Part(
         ("redis",),
@@ -86,6 +89,7 @@ PARTS = (
         ("/etc/redis/users.acl", "/etc/airflow/tls/redis.pem", "/etc/airflow/tls/redis.pem.key"),
         packaged=True,
         runs=("redis-server.service",),
+        component="redis",
     ),
     Part(
         ("haproxy",),
@@ -145,6 +149,15 @@ def part_of(unit: str) -> Part | None:
 def absent_parts(groups: Collection[str]) -> list[Part]:
     """Return the parts that a host of these groups does not have."""
     return [part for part in PARTS if not set(part.groups) & set(groups)]
+
+
+def leftover_patterns(groups: Collection[str], components: Collection[str]) -> list[str]:
+    """Return the files besides units that a host of these groups does not have, as patterns.
+
+    :param components: those that the cluster has installed on the host, as host_state.own_components returns them.
+    """
+    absent = absent_parts(groups)
+    return [file for part in absent if part.component in ("", *components) for file in part.files]
 
 
 def leftover_units(paths: Iterable[str], groups: Collection[str]) -> tuple[list[str], list[str]]:

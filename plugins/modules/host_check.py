@@ -166,7 +166,13 @@ options:
     type: str
     default: ""
   repository:
-    description: Directory of the backups. Empty for none.
+    description:
+      - Directory of the backups. Empty for none. One that holds files of another application is a finding.
+    type: str
+    default: ""
+  log_store:
+    description:
+      - Directory of the log store. Empty for none. One that holds files of another application is a finding.
     type: str
     default: ""
   restoring:
@@ -337,6 +343,7 @@ def main() -> None:
             "take_over": {"type": "list", "elements": "str", "default": []},
             "account": {"type": "str", "default": ""},
             "repository": {"type": "str", "default": ""},
+            "log_store": {"type": "str", "default": ""},
             "restoring": {"type": "bool", "default": False},
             "identity": {"type": "dict", "default": {}},
             "connect_timeout": {"type": "int", "default": 5},

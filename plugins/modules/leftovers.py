@@ -13,6 +13,7 @@ description:
   - An inventory group says on which hosts a part of the cluster runs. This module finds what a host still has of a part
     after the host has left the group. Reads, and changes nothing.
   - A unit of a Debian package is found only where the cluster has a drop-in for the unit. Data and logs are not found.
+  - The configuration of pgBackRest and the users of Redis are found only where the cluster has installed the service.
 options:
   groups:
     description: Groups that the host is in; C(airflow_scheduler[0]) for the first scheduler.
@@ -48,10 +49,11 @@ files:
 import glob
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import own_components
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.parts import (
     UNITS,
-    absent_parts,
     emptied_directories,
+    leftover_patterns,
     leftover_units,
 )
 
@@ -64,7 +66,8 @@ def main() -> None:
     groups = module.params["groups"]
     paths = [path for pattern in (f"{UNITS}/airflow-*", f"{UNITS}/*/airflow-*") for path in sorted(glob.glob(pattern))]
     units, files = leftover_units(paths, groups)
-    files += [path for part in absent_parts(groups) for pattern in part.files for path in sorted(glob.glob(pattern))]
+    patterns = leftover_patterns(groups, own_components())
+    files += [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     module.exit_json(changed=False, units=units, files=files + emptied_directories(files))
 
 

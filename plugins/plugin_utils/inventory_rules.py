@@ -191,14 +191,42 @@ _DEBIAN_PACKAGES = Matches(
     "names of Debian packages, such as libmariadb3 or libmariadb3=1:10.11.6-0+deb12u1",
     empty=True,
 )
-# Not where PostgreSQL, Airflow or this cluster keep what they write, no part of the system, and no path that the
-# sandbox of the units hides.
-_DATA_DIRECTORY = Matches(
-    r"/(?!(?:var/lib/(?:postgresql|airflow)|etc|usr|run|tmp|var/tmp|home|root|proc|sys|dev|opt/airflow)(?:/|$))"
-    r"(?:(?!\.\.?(?:/|$))[^\s/]+/)*(?!\.\.?$)[^\s/]+",
-    "an absolute path outside /var/lib/postgresql, /var/lib/airflow, the system's own directories, and /home, "
-    "/root, /tmp and /var/tmp, which the sandbox of the units hides",
+# Directories of the system that software shares. A directory below them may be the cluster's own.
+SHARED_DIRECTORIES = frozenset(
+    ["/media", "/mnt", "/opt", "/srv", "/var"]
+    + [f"/var/{name}" for name in ("backups", "cache", "lib", "local", "log", "mail", "opt", "spool")]
 )
+
+
+@dataclass(frozen=True)
+class DataDirectory(Matches):
+    """A path for data of the cluster alone, because a run gives the directory another owner and mode.
+
+    :param example: name of a directory.
+    """
+
+    example: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is expected if the path is not one for the cluster's data."""
+        if value in SHARED_DIRECTORIES:
+            return f"a directory of the cluster's own: other software uses {value}, and a run would change its owner"
+        return super().problem(value)
+
+
+def _data_directory(example: str) -> DataDirectory:
+    # Not where PostgreSQL, Airflow or this cluster keep what they write, no part of the system, and no path that the
+    # sandbox of the units hides.
+    return DataDirectory(
+        r"/(?!(?:var/lib/(?:postgresql|airflow)|var/(?:run|lock)|boot|bin|sbin|lib(?:32|64|x32)?|etc|usr|run|tmp|var/tmp"
+        r"|home|root|proc|sys|dev|opt/airflow|lost\+found)(?:/|$))"
+        r"(?:(?!\.\.?(?:/|$))[^\s/]+/)*(?!\.\.?$)[^\s/]+",
+        "an absolute path outside /var/lib/postgresql, /var/lib/airflow, the system's own directories, and /home, "
+        "/root, /tmp and /var/tmp, which the sandbox of the units hides",
+        example=example,
+    )
+
+
 _HTTP = r"https?://[^\s/]+\S*"
 # Scheme, host and port.
 _ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -320,7 +348,7 @@ RULES: Mapping[str, Between | Matches] = {
     "backup_full_schedule": _CALENDAR,
     "backup_keep_diff": Between(1, 10_000),
     "backup_keep_full": Between(1, 10_000),
-    "backup_repository": _DATA_DIRECTORY,
+    "backup_repository": _data_directory("airflow-backups"),
     "backup_wal_queue_max_mb": Between(64, 10**7, "(MiB)"),
     "certificates_ca_days": Between(1, 36_500, "(days)"),
     "certificates_days": Between(1, 36_500, "(days)"),
@@ -344,7 +372,7 @@ RULES: Mapping[str, Between | Matches] = {
     "log_shipper_spool_mb": Between(64, 10**6, "(MB)"),
     "log_shipper_unit_spool_mb": Between(64, 10**6, "(MB)"),
     "log_store_bind": _BIND_ADDRESS,
-    "log_store_dir": _DATA_DIRECTORY,
+    "log_store_dir": _data_directory("airflow-log-store"),
     "log_store_port": _PORT,
     "postgres_listen_addresses": _BIND,
     "postgres_max_connections": Between(20, 262_143),

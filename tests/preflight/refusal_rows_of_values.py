@@ -298,4 +298,16 @@ ROWS = [
         everywhere(airflow_runtime_packages=["libmariadb3 libldap2"]),
         ("airflow_runtime_packages = ['libmariadb3 libldap2']", "names of Debian packages"),
     ),
+    Row(
+        "values",
+        "directory that the system shares, for the logs",
+        everywhere(log_store_dir="/srv"),
+        (ALL + "log_store_dir = '/srv'", "other software uses /srv", "such as /srv/airflow-log-store"),
+    ),
+    Row(
+        "values",
+        "directory that the system shares, for the backups",
+        on("control1", backup_repository="/var/backups"),
+        ("host control1: backup_repository = '/var/backups'", "other software uses", "/var/backups/airflow-backups"),
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,11 @@ def test_a_broken_marker_claims_nothing(tmp_path: Path, content: str) -> None:
         ("/opt/airflow/venv/bin/airflow", True),
         ("/opt/airflow/lost+found/x", False),
         ("/var/lib/airflow/logs/x", False),  # what remove_worker.yml -e cluster_keep_logs=yes leaves
+        ("/var/lib/airflow/airflow.cfg", True),  # an Airflow whose home is there
+        ("/var/lib/airflow/airflow.db", True),
+        ("/var/lib/airflow/dags/shop.py", True),
+        *((f"/var/lib/airflow/{name}/x", False) for name in ("backup", "plugins", "scheduler", "worker")),  # kept data
+        ("/etc/pgbackrest/conf.d/shop.conf", True),
         ("/etc/systemd/system/redis-server.service.d/x.conf", False),
     ],
 )
@@ -126,6 +132,71 @@ def test_the_account_of_another_application_is_refused(tmp_path: Path) -> None:
     assert check(put(tmp_path, OWN["airflow"]), ALL, account="airflow") == []
     assert host_state.has_account("root")
     assert not host_state.has_account("no-such-account")
+
+
+PIP = "#!/usr/bin/python3\nimport sys\nfrom airflow.__main__ import main\n"
+
+
+@pytest.mark.parametrize("wanted", [["airflow"], ["redis"]])
+def test_the_command_of_another_airflow_is_refused_on_each_host_of_the_cluster(
+    tmp_path: Path, wanted: list[str]
+) -> None:
+    marker = {host_state.MARKER: json.dumps({"components": ALL})}
+    root = put(tmp_path, marker | {host_state.AIRFLOW_COMMAND: PIP})
+    found = host_state.check_files(wanted, [], root)
+    assert [item["variable"] for item in found] == ["Airflow"]
+    assert host_state.AIRFLOW_COMMAND in found[0]["value"]
+    assert host_state.check_files(wanted, ["airflow"], root) == []
+    # With --limit the first scheduler is asked for its identity only.
+    assert host_state.check_files([], [], root) == []
+
+
+def test_the_command_of_this_project_is_recognised(tmp_path: Path) -> None:
+    text = (ROLES / "airflow_database/files/airflow_command.py").read_text()
+    assert host_state.check_files(ALL, [], put(tmp_path, {host_state.AIRFLOW_COMMAND: text})) == []
+    assert host_state.check_files(ALL, [], f"{tmp_path}/none/") == []
+
+
+def test_a_link_to_nothing_is_no_command_of_this_project(tmp_path: Path) -> None:
+    root = put(tmp_path, {"/usr/local/bin/x": ""})
+    (tmp_path / "usr/local/bin/airflow").symlink_to("/nowhere/bin/airflow")
+    assert [item["variable"] for item in host_state.check_files(ALL, [], root)] == ["Airflow"]
+
+
+def test_a_configuration_that_pgbackrest_prefers_is_refused(tmp_path: Path) -> None:
+    root = put(tmp_path, OWN["backup"] | {host_state.PGBACKREST_FIRST: "[shop]\npg1-path=/srv/shop\n"})
+    found = host_state.check_files(["backup"], ["backup"], root)
+    assert [item["variable"] for item in found] == ["pgBackRest"]
+    assert host_state.PGBACKREST_FIRST in found[0]["value"]
+    assert host_state.check_files(["airflow"], [], root) == []
+    # A link to the configuration of this project
+    (tmp_path / "etc/pgbackrest/pgbackrest.conf").unlink()
+    (tmp_path / "etc/pgbackrest/pgbackrest.conf").symlink_to("../pgbackrest.conf")
+    assert host_state.check_files(["backup"], [], root) == []
+
+
+def test_a_removal_leaves_the_files_of_another_application() -> None:
+    tasks = yaml.safe_load((ROLES / "uninstall/tasks/main.yml").read_text())
+    (find,) = (task["ansible.builtin.find"] for task in tasks if "ansible.builtin.find" in task)
+    paths = {f"{folder}/{name}" for folder in find["paths"] for name in find["patterns"]}
+    assert {host_state.PGBACKREST, host_state.AIRFLOW_COMMAND} <= paths
+    removed = yaml.safe_load((ROLES / "uninstall/vars/main.yml").read_text())["__uninstall_files"]
+    assert not {host_state.PGBACKREST, host_state.AIRFLOW_COMMAND} & set(removed)
+
+    def is_found(text: str) -> bool:
+        # As the module does it.
+        return any(re.match(find["contains"], line) for line in text.splitlines())
+
+    assert is_found(OWN["backup"][host_state.PGBACKREST])
+    assert is_found((ROLES / "airflow_database/files/airflow_command.py").read_text())
+    assert all(is_found(text) for text in (host_state.PGBACKREST_TEXT, *host_state.AIRFLOW_COMMAND_TEXTS))
+    assert not is_found(FOREIGN["backup"][host_state.PGBACKREST])
+    assert not is_found(PIP)
+
+
+def test_the_text_of_the_configuration_is_that_of_the_role() -> None:
+    settings = yaml.safe_load((ROLES / "backup/vars/main.yml").read_text())["__backup_pgbackrest"]
+    assert settings["lock-path"] == host_state.PGBACKREST_TEXT
 
 
 def test_the_units_of_the_project_are_traces() -> None:

@@ -70,6 +70,13 @@ def test_the_disk_of_the_log_store_is_looked_at_where_it_is() -> None:
     assert plans["worker1"]["disk_paths"] == ["/opt", "/var/lib"]
 
 
+def test_a_machine_is_asked_for_the_directories_that_it_gets() -> None:
+    own = {"log_store_dir": "/srv/logs", "backup_repository": "/srv/repo"}
+    plans = machine_plans(inventory(everywhere=own), ["control1", "worker1"])
+    assert (plans["control1"]["log_store"], plans["control1"]["repository"]) == ("/srv/logs", "/srv/repo")
+    assert (plans["worker1"]["log_store"], plans["worker1"]["repository"]) == ("", "")
+
+
 def test_no_plan_holds_a_secret() -> None:
     text = repr(machine_plans(inventory(), ["control1", "worker1", "worker2"]))
     assert [name for name, value in SECRETS.items() if value in text] == []

@@ -110,7 +110,17 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ),
     (
         "backup_repository",
-        ["/var/lib/pgbackrest", "/srv/nfs/airflow", "/homes/x", "/srv/a.b/..c", "/data.1"],
+        [
+            "/var/lib/pgbackrest",
+            "/srv/nfs/airflow",
+            "/homes/x",
+            "/srv/a.b/..c",
+            "/data.1",
+            *(f"{shared}/airflow-backups" for shared in sorted(rules.SHARED_DIRECTORIES)),
+            "/backup",
+            "/library",
+            "/srv2",
+        ],
         [
             "backups",
             "/var/lib/postgresql/x",
@@ -123,6 +133,11 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
             "/run/user/1000/backup",
             "/srv/../home/backup",
             "/srv/..",
+            *sorted(rules.SHARED_DIRECTORIES),
+            "/boot/efi",
+            "/lib",
+            "/lib64",
+            "/var/run/backup",
         ],
     ),
     ("backup_fetch_dir", ["", "/srv/copies"], ["copies"]),
@@ -136,7 +151,11 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_task_logs_connection", ["", "logs_s3"], ["a b", "a/b"]),
     ("log_shipper_spool_mb", [64, 1024], [0, 63]),
     ("log_shipper_unit_spool_mb", [64, 1024], [0, 63]),
-    ("log_store_dir", ["/srv/logs", "/var/lib/airflow-log-store"], ["logs", "/var/lib/airflow/x", "/tmp/x", "/a/../b"]),
+    (
+        "log_store_dir",
+        ["/srv/logs", "/var/lib/airflow-log-store", "/data"],
+        ["logs", "/var/lib/airflow/x", "/tmp/x", "/a/../b", "/srv", "/var/log", "/mnt"],
+    ),
     ("airflow_worker_extra_requirements", [[], ["torch>=2"]], [["a b"], ["apache-airflow==3.3.1"]]),
     ("airflow_worker_autoscale", [[], [16, 2], [4, 4], ["8", "1"]], [[8], [2, 16], [8, 0], [1001, 1], [8, 4, 2]]),
     *(
@@ -320,6 +339,14 @@ def test_tasks_have_time_to_end_before_they_are_handed_over(values: dict[str, An
     assert [(item.where, item.variable) for item in found] == (
         [("host worker1", "airflow_worker_hand_over_time")] if refused else []
     )
+
+
+def test_a_shared_directory_is_refused_with_one_below_it() -> None:
+    found = only(check(inventory({"control1": {"backup_repository": "/var/backups"}})))
+    assert (found.where, found.variable, found.value) == ("host control1", "backup_repository", "'/var/backups'")
+    assert "other software uses /var/backups" in found.expected
+    assert found.remedy == "set backup_repository to a directory of its own, such as /var/backups/airflow-backups"
+    assert check(inventory({"control1": {"backup_repository": "/var/backups/airflow-backups"}})) == []
 
 
 def test_a_wrong_time_is_told_once() -> None:

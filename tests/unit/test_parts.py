@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import parts
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state, parts
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import topology
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -126,6 +126,22 @@ def test_a_host_of_every_group_has_no_leftovers() -> None:
 )
 def test_what_a_host_keeps_of_other_groups_is_found(groups: list[str], units: list[str], files: list[str]) -> None:
     assert parts.leftover_units(PATHS, groups) == (units, files)
+
+
+def test_a_service_of_another_application_on_a_worker_keeps_its_files() -> None:
+    """A worker was never in group postgres, and its pgBackRest is that of somebody else."""
+    files = {"/etc/pgbackrest.conf": "backup", "/etc/redis/users.acl": "redis"}
+    assert not set(files) & set(parts.leftover_patterns(["airflow_worker"], ["airflow"]))
+    for path, component in files.items():
+        assert path in parts.leftover_patterns(["airflow_worker"], ["airflow", component])
+    assert "/etc/airflow/database" in parts.leftover_patterns(["airflow_worker"], [])
+
+
+def test_no_other_file_of_a_part_has_a_name_that_another_application_uses() -> None:
+    own = re.compile(r"/etc/airflow/|/etc/systemd/system/airflow|/usr/local/s?bin/airflow|/usr/local/lib/airflow")
+    files = {file for part in parts.PARTS if not part.component for file in part.files}
+    assert {file for file in files if not own.match(file)} == set()
+    assert {part.component for part in parts.PARTS} - {""} <= set(host_state.COMPONENTS)
 
 
 def test_each_process_that_writes_log_files_has_their_removal() -> None:

@@ -145,6 +145,7 @@ UNFIT: dict[str, tuple[dict[str, object], str]] = {
     "resolve": ({"airflow_database_host": "nowhere.invalid"}, "nowhere.invalid"),
     "Debian package": ({"airflow_runtime_packages": ["libmariadb33"]}, "libmariadb33"),
     "port": ({"log_store_port": 18793}, "log_store_port"),
+    "directory of another application": ({"log_store_dir": "/var/lib/dpkg"}, "/var/lib/dpkg, with files of another"),
 }
 
 

@@ -112,6 +112,7 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
     for host in inventory.cluster:
         if host.name not in in_play:
             continue
+        log_store = text_of(host, "log_store_dir") if "airflow_api_server" in host.groups else ""
         endpoints: dict[tuple[str, int], dict[str, Any]] = {}
         for endpoint in topology.ENDPOINTS:
             target = endpoint_of(host, endpoint, inventory) if host.groups & endpoint.clients else None
@@ -143,12 +144,10 @@ def machine_plans(inventory: Inventory, play_hosts: Sequence[str]) -> dict[str, 
                 {"variable": variable, "addresses": listens, "reached": "" if local else host.address}
                 for variable, listens, local in binds_of(inventory, host)
             ],
-            "disk_paths": [
-                *DISK_PATHS,
-                *filter(None, [text_of(host, "log_store_dir")] if "airflow_api_server" in host.groups else []),
-            ],
+            "disk_paths": [*DISK_PATHS, *filter(None, [log_store])],
             "account": text_of(host, "airflow_user") if "airflow" in host.groups else "",
             "repository": repository_of(host) if "postgres" in host.groups else "",
+            "log_store": log_store,
             "identity": {
                 "authorities": authorities,
                 "authority_variable": CA_FILE if text_of(host, CA_FILE) else CA_DIR,

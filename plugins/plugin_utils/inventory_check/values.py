@@ -132,11 +132,15 @@ def check_values(inventory: Inventory) -> Iterator[Finding]:
             if problem:
                 inventory.mark_invalid(host, name)
                 if name not in secret_values.GENERATORS:
-                    yield Finding(where, name, show(value, secret), problem, f"set {name} to {_noun(problem)}")
+                    yield Finding(where, name, show(value, secret), problem, _remedy(name, value, problem))
 
 
-def _noun(expected: str) -> str:
-    return "what is expected, or remove it for the default" if len(expected) > 60 else expected
+def _remedy(name: str, value: Any, expected: str) -> str:
+    rule = rules.RULES.get(name)
+    if isinstance(rule, rules.DataDirectory) and value in rules.SHARED_DIRECTORIES:
+        return f"set {name} to a directory of its own, such as {value}/{rule.example}"
+    noun = "what is expected, or remove it for the default" if len(expected) > 60 else expected
+    return f"set {name} to {noun}"
 
 
 def check_same_everywhere(inventory: Inventory) -> Iterator[Finding]:
