@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from faults.harness import Fault, Scene
 from faults.machines import Direction
@@ -174,8 +174,7 @@ def stall_database(scene: Scene) -> None:
         stall = threads.submit(scene.machines.told, host, STALL, *psql)
         pages = [threads.submit(scene.client.call, "GET", "/dags/~/dagRuns", limit=1) for _ in range(STALLED_REQUESTS)]
     stall.result()
-    for page in pages:
-        page.result()
+    wait(pages)  # whatever they answer
     journal = scene.machines.run(proxy, "journalctl", "--unit=haproxy", f"--since=@{begun}", "--output=cat")
     if down := [line for line in journal.splitlines() if " is DOWN" in line]:
         raise RuntimeError("\n".join(down))
