@@ -185,8 +185,9 @@ def _remote_logging(config: Mapping[str, Any], available: Iterable[str]) -> Iter
 
 def _object_storage(config: Mapping[str, Any], available: Iterable[str]) -> Iterator[Missing]:
     section = config.get("common.io")
-    for option in STORAGE_OPTIONS if isinstance(section, Mapping) else ():
-        scheme, separator, _place = str(section.get(option, "")).strip().partition("://")
+    entries = section if isinstance(section, Mapping) else {}
+    for option in STORAGE_OPTIONS:
+        scheme, separator, _place = str(entries.get(option, "")).strip().partition("://")
         requirement = STORAGES.get(scheme.lower(), "") if separator else ""
         if absent := sorted(brought_by(requirement) - set(available)) if requirement else []:
             yield Missing(f"common.io.{option}", f"{scheme}:// needs {', '.join(absent)}", requirement)
