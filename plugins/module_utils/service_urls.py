@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -54,19 +55,30 @@ class Service:
 
 
 def parse(url: str) -> Service:
-    """Return what a URL says; raises ValueError for one without a host."""
-    parts = urlsplit(url[3:] if url.startswith("db+") else url)
-    scheme = parts.scheme.split("+")[0]
+    """Return what a URL says; raises ValueError, which shows no part of the URL, for one without exactly one host."""
+    try:
+        parts = urlsplit(url[3:] if url.startswith("db+") else url)
+    except ValueError:
+        raise ValueError("no readable URL") from None
+    scheme, options = parts.scheme.split("+")[0], dict(parse_qsl(parts.query))
+    if re.search("[,;]", parts.netloc.rpartition("@")[2]):
+        raise ValueError("a URL with several hosts")
+    if scheme == "postgresql" and "host" in options:
+        raise ValueError("a URL with a host or a socket among its options")
     if not parts.hostname:
         raise ValueError("a URL without a host")
+    try:
+        port = parts.port or DEFAULT_PORTS.get(scheme, 0)
+    except ValueError:
+        raise ValueError("a URL whose port is not a number from 0 to 65535") from None
     return Service(
         scheme,
         parts.hostname,
-        parts.port or DEFAULT_PORTS.get(scheme, 0),
+        port,
         unquote(parts.username or ""),
         unquote(parts.password or ""),
         unquote(parts.path.lstrip("/")),
-        dict(parse_qsl(parts.query)),
+        options,
     )
 
 

@@ -12,6 +12,8 @@ author: The airflow-celery-cluster maintainers (@airflow-celery-cluster)
 description:
   - Keeps the newest directories below C(<root>/releases) and removes the others.
   - Looks only at directories that a deployment has made, whose names end with 12 hexadecimal digits.
+  - Removes what a deployment that was killed has left of a release, C(<root>/releases/.<name>.partial), in any case. So
+    nothing may be unpacked meanwhile.
   - Never removes one that C(<root>/current) or C(<root>/previous) points to, nor one that a systemd unit of this host
     names, nor one of which a running process has loaded a library.
 options:
@@ -59,6 +61,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 # The fingerprint of the DAGs, or the id of a runtime, which ends with one.
 RELEASE = re.compile(r"(?:[^.].*-)?[0-9a-f]{12}")
+PARTIAL = re.compile(rf"\.{RELEASE.pattern}\.partial")
 
 
 def is_loaded(release: Path, proc: Path = Path("/proc")) -> bool:
@@ -82,7 +85,7 @@ def to_remove(
     units: Path = Path("/etc/systemd/system"),
     proc: Path = Path("/proc"),
 ) -> list[Path]:
-    """Return the releases that nobody needs any more, oldest last."""
+    """Return the releases that nobody needs any more, oldest last, and then parts of releases."""
     if not (root / "releases").is_dir():
         return []
     # The time of the rename into place. An archive's own times are older than that and say nothing.
@@ -93,7 +96,7 @@ def to_remove(
     )
     kept = {(root / link).resolve() for link in ("current", "previous")}
     named_by_units = "\n".join(unit.read_text() for unit in units.glob("airflow-*.service"))
-    return [
+    old = [
         path
         for path in releases[keep:]
         if path.name not in in_use
@@ -101,6 +104,7 @@ def to_remove(
         and f"{path}/" not in named_by_units
         and not is_loaded(path, proc)
     ]
+    return old + sorted(path for path in (root / "releases").iterdir() if PARTIAL.fullmatch(path.name))
 
 
 def main() -> None:

@@ -259,7 +259,19 @@ def explain(error: Exception, entry: dict[str, Any], service: Service) -> tuple[
 
 def check(entry: dict[str, Any], timeout: float, warn: Callable[[str], None]) -> list[Finding]:
     """Return what is wrong with one service."""
-    service = parse(with_tls(entry["url"], ""))
+    try:
+        service = parse(with_tls(entry["url"], ""))
+    except ValueError as error:
+        remedy = f"correct {entry['variable']}; user and password may need the filter url_quote"
+        return [
+            {
+                "variable": entry["variable"],
+                "value": f"(hidden), {error}",
+                "expected": "a URL with one host",
+                "remedy": remedy,
+                "about": "",
+            }
+        ]
     report = Report(entry["variable"], service)
     session: Postgres | Redis | None = None
     try:

@@ -40,6 +40,17 @@ SWITCHES: Mapping[str, tuple[frozenset[str], str]] = {
     "sentry.sentry_on": (TRUE, "apache-airflow[sentry]"),
     "traces.otel_on": (TRUE, "apache-airflow-task-sdk[otel]"),
 }
+# Places of the object storage that Airflow opens with a provider's file system, and the requirement that brings it.
+STORAGES: Mapping[str, str] = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon[s3fs]"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure"),
+}
+# Variables with requirements: of all hosts, and of workers.
+REQUIREMENTS = ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements")
+STORAGE_OPTIONS = ("xcom_objectstorage_path", "state_store_objectstorage_path")
+# Extras of providers that a setting needs; those of Airflow's own packages are in airflow_imports.json.
+PROVIDER_EXTRAS: Mapping[str, Mapping[str, Iterable[str]]] = {"apache-airflow-providers-amazon": {"s3fs": ("s3fs",)}}
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ def brought_by(requirement: str) -> set[str]:
     except InvalidRequirement:
         return set()  # a finding already
     name = canonicalize_name(parsed.name)
-    return {name}.union(*(imports()["extras"].get(name, {}).get(extra, []) for extra in parsed.extras))
+    known = PROVIDER_EXTRAS.get(name) or imports()["extras"].get(name, {})
+    return {name}.union(*(known.get(extra, []) for extra in parsed.extras))
 
 
 def missing(
@@ -103,10 +115,8 @@ def missing(
     :param config: ``{section: {option: value}}``.
     :param directories: places of the site's own modules.
     """
-    added = set[str]().union(*map(brought_by, requirements))
-    available = locked() | added
-    # Which modules a package of the site has, its name does not say.
-    own_packages = any(not name.startswith("apache-airflow") for name in added)
+    requirements = list(requirements)
+    available = locked().union(*map(brought_by, requirements))
     for section, entries in config.items():
         for option, value in entries.items() if isinstance(entries, Mapping) else ():
             name = f"{section}.{option}".lower()
@@ -118,9 +128,21 @@ def missing(
                     yield Missing(name, f"{text} needs {', '.join(absent)}", requirement)
             for module in dict.fromkeys(PROVIDER_MODULE.findall(text)):
                 yield from _provider(name, module, available)
-            if name in imports()["classes"] and not own_packages:
-                yield from _own_module(name, text, directories)
+            if name in imports()["classes"]:
+                yield from _own_module(name, text, requirements, directories)
     yield from _remote_logging(config, available)
+    yield from _object_storage(config, available)
+
+
+def missing_of_class(
+    option: str, name: str, requirements: Iterable[str], directories: Iterable[Path] = ()
+) -> Iterator[Missing]:
+    """Yield what the class needs that an option names. Parameters: see ``missing``."""
+    requirements = list(requirements)
+    available = locked().union(*map(brought_by, requirements))
+    for module in PROVIDER_MODULE.findall(name):
+        yield from _provider(option, module, available)
+    yield from _own_module(option, name, requirements, directories)
 
 
 def _provider(option: str, module: str, available: Iterable[str]) -> Iterator[Missing]:
@@ -132,7 +154,10 @@ def _provider(option: str, module: str, available: Iterable[str]) -> Iterator[Mi
         yield Missing(option, module, package)
 
 
-def _own_module(option: str, text: str, directories: Iterable[Path]) -> Iterator[Missing]:
+def _own_module(option: str, text: str, requirements: Iterable[str], directories: Iterable[Path]) -> Iterator[Missing]:
+    # Which modules a package of the site has, its name does not say.
+    if any(not name.startswith("apache-airflow") for requirement in requirements for name in brought_by(requirement)):
+        return
     for path in map(str.strip, text.split(",")):
         top = path.partition(".")[0]
         if not IMPORT_PATH.fullmatch(path) or top in {"airflow", "airflow_celery_cluster"} | sys.stdlib_module_names:
@@ -156,3 +181,13 @@ def _remote_logging(config: Mapping[str, Any], available: Iterable[str]) -> Iter
                 "logging.remote_logging" if host else "logging.remote_base_log_folder", module, available
             )
             return
+
+
+def _object_storage(config: Mapping[str, Any], available: Iterable[str]) -> Iterator[Missing]:
+    section = config.get("common.io")
+    entries = section if isinstance(section, Mapping) else {}
+    for option in STORAGE_OPTIONS:
+        scheme, separator, _place = str(entries.get(option, "")).strip().partition("://")
+        requirement = STORAGES.get(scheme.lower(), "") if separator else ""
+        if absent := sorted(brought_by(requirement) - set(available)) if requirement else []:
+            yield Missing(f"common.io.{option}", f"{scheme}:// needs {', '.join(absent)}", requirement)

@@ -227,6 +227,8 @@ def _data_directory(example: str) -> DataDirectory:
     )
 
 
+# The cluster's own Celery clients (ping, drain, canary) know one address.
+_NO_SENTINEL = "for Redis Sentinel, that of a TCP proxy or of the managed endpoint that follows the primary"
 _HTTP = r"https?://[^\s/]+\S*"
 # Scheme, host and port.
 _ORIGIN = r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -252,7 +254,7 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_api_server_instances": Between(1, 64),
     "airflow_api_server_workers": Between(1, 64),
     "airflow_broker_url": Matches(
-        r"(?:redis|rediss|sentinel)://\S+", "a URL such as rediss://user:password@host:6379/0"
+        r"rediss?://\S+", f"a URL such as rediss://user:password@host:6379/0; {_NO_SENTINEL}"
     ),
     "airflow_config_extra_sections": Matches(r"[A-Za-z0-9_.-]+", "names of sections", empty=True),
     "airflow_dag_processor_stop_timeout": _SECONDS,
@@ -285,7 +287,7 @@ RULES: Mapping[str, Between | Matches] = {
         "CeleryExecutor alone: tasks of another executor do not reach the Execution API and are not fenced",
     ),
     "airflow_failover_seconds": Between(LEAST_SECONDS, MOST_SECONDS, "(seconds)"),
-    "airflow_flower_broker_url": Matches(r"(?:redis|rediss|sentinel)://\S+", "a URL such as rediss://host:6379/0"),
+    "airflow_flower_broker_url": Matches(r"rediss?://\S+", f"a URL such as rediss://host:6379/0; {_NO_SENTINEL}"),
     "airflow_host_control_memory_mb": _MEMORY,
     "airflow_housekeeping_database_days": Between(1, 36_500, "(days)"),
     "airflow_housekeeping_local_log_days": Between(1, 36_500, "(days)"),

@@ -61,6 +61,17 @@ ROWS = [
         everywhere(airflow_dags_source="git", airflow_dags_git_url="https://robot:hunter22@git.example.org/x.git"),
         ("airflow_dags_git_url = 'https://(hidden)@", "airflow.cfg", "airflow_dags_git_credentials"),
     ),
+    Row(
+        "config",
+        "a bundle without the provider of its class",
+        everywhere(
+            airflow_dag_bundles=[{"name": "s3", "classpath": "airflow.providers.amazon.aws.bundles.s3.S3DagBundle"}]
+        ),
+        (
+            f"{ALL}airflow_dag_bundles[0].classpath = 'airflow.providers.amazon.aws.bundles.s3.S3DagBundle'",
+            "add apache-airflow-providers-amazon to airflow_runtime_extra_requirements",
+        ),
+    ),
     # Secrets
     Row(
         "secrets",
@@ -98,6 +109,16 @@ ROWS = [
         "a class without its provider",
         setting("secrets", backend="airflow.providers.hashicorp.secrets.vault.VaultBackend"),
         ("airflow_config.secrets.backend = airflow.providers.hashicorp", "add apache-airflow-providers-hashicorp to"),
+    ),
+    Row(
+        "config",
+        "a place of large XComs without its provider",
+        setting("common.io", xcom_objectstorage_path="s3://bucket/xcom"),
+        (
+            f"{ALL}airflow_config.common.io.xcom_objectstorage_path = s3:// needs ",
+            "apache-airflow-providers-amazon, s3fs",
+            "add apache-airflow-providers-amazon[s3fs] to",
+        ),
     ),
     Row(
         "config",

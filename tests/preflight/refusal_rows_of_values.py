@@ -257,6 +257,18 @@ ROWS = [
         ("airflow_broker_url = (hidden)", "rediss://"),
     ),
     Row(
+        "addresses",
+        "a broker behind sentinels",
+        everywhere(airflow_broker_url="sentinel://:hunter22@one:26379;sentinel://:hunter22@two:26379"),
+        ("airflow_broker_url = (hidden)", "for Redis Sentinel, that of a TCP proxy or of the managed endpoint"),
+    ),
+    Row(
+        "addresses",
+        "a database with two hosts",
+        everywhere(airflow_database_url="postgresql+psycopg2://airflow:hunter22@db1:5432,db2:5432/airflow"),
+        ("airflow_database_url = (hidden), a URL with several hosts", "one host and its port", "a TCP proxy"),
+    ),
+    Row(
         "values",
         "executor",
         everywhere(airflow_executor="LocalExecutor"),

@@ -99,6 +99,7 @@ def lock(play: Play, sound: Callable[[], Draft], tmp_path: Path) -> Callable[...
         done = play(str(playbook), inventory, "-vvv", "--diff", readable=False)
         settings = set(re.findall(r"lock_runtime (/\S*lock-settings-\w+)", done.output))
         assert settings, done.output
+        assert {Path(path).parent for path in settings} == {tmp_path / "cache"}
         assert not [path for path in settings if Path(path).exists()]
         return inventory, done.output, done.status
 

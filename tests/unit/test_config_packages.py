@@ -119,6 +119,30 @@ def test_remote_logs_need_the_provider_of_their_place(
     assert list(missing({"logging": logging, **further}, [])) == []
 
 
+@pytest.mark.parametrize("option", config_packages.STORAGE_OPTIONS)
+@pytest.mark.parametrize(
+    ("place", "requirement"),
+    [
+        ("s3://aws_default@bucket/xcom", "apache-airflow-providers-amazon[s3fs]"),
+        ("gs://bucket", "apache-airflow-providers-google"),
+        ("abfs://container@account/xcom", "apache-airflow-providers-microsoft-azure"),
+    ],
+)
+def test_an_object_storage_needs_the_provider_of_its_file_system(option: str, place: str, requirement: str) -> None:
+    settings = {"common.io": {option: place}}
+    [found] = missing(settings, ["apache-airflow-providers-http"])
+    assert (found.option, found.requirement) == (f"common.io.{option}", requirement)
+    assert list(missing(settings, [requirement])) == []
+    assert list(missing({"common.io": {option: "file:///srv/xcom"}}, [])) == []
+
+
+def test_the_provider_of_s3_alone_has_no_file_system() -> None:
+    settings = {"common.io": {"xcom_objectstorage_path": "s3://bucket/xcom"}}
+    [found] = missing(settings, ["apache-airflow-providers-amazon"])
+    assert found.needs == "s3:// needs s3fs"
+    assert list(missing(settings, ["apache-airflow-providers-amazon", "s3fs"])) == []
+
+
 # --- The tables and the locked Airflow --------------------------------------------------------------------------------
 def test_the_committed_file_is_that_of_the_locked_airflow() -> None:
     packages = tomllib.loads((PROJECT / "uv.lock").read_text())["package"]

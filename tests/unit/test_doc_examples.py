@@ -46,6 +46,16 @@ def test_an_example_is_accepted(place: str, values: dict[str, Any], tmp_path: Pa
     assert check(inventory(everywhere=values | {WEBSERVER_TEXT: ""})) == []
 
 
+def test_the_bundles_and_their_credentials_are_accepted() -> None:
+    """The second block of the page is the vault of the first one."""
+    first, second = (yaml.safe_load(text) for text in blocks(ROOT / "docs/operations/dags.md", "yaml")[:2])
+    assert check(inventory(everywhere=first | second)) == []
+    del first["airflow_runtime_extra_requirements"]
+    assert {found.variable for found in check(inventory(everywhere=first | second))} == {
+        "airflow_dag_bundles[1].classpath"
+    }
+
+
 def test_there_are_examples() -> None:
     names = {name for _, values in settings() for name in values}
     assert names >= {"airflow_connections", "airflow_variables", "airflow_pools", "airflow_roles", "airflow_users"}

@@ -46,7 +46,7 @@ def external(changes: Mapping[str, Any] | None = None, groups: Mapping[str, list
         (f"{BROKER}?ssl_cert_reqs=required", f"{BROKER}?ssl_cert_reqs=required&ssl_ca_certs={CA}"),
         (f"{BROKER}?ssl_cert_reqs=none", f"{BROKER}?ssl_cert_reqs=none"),
         ("redis://cache:6379/0", "redis://cache:6379/0"),
-        ("sentinel://one:26379;sentinel://two:26379", "sentinel://one:26379;sentinel://two:26379"),
+        ("sqlite:////a", "sqlite:////a"),
     ],
 )
 def test_a_url_gets_what_it_lacks_for_verified_tls(url: str, expected: str) -> None:
@@ -75,6 +75,45 @@ def test_a_url_is_taken_apart_and_shows_no_password() -> None:
     )
     assert service_urls.parse("rediss://:pw@cache").port == 6379
     assert "p@ss" not in repr(found) + found.place
+
+
+# What is wrong with a URL, whose password is hunter22
+WITHOUT_ONE_HOST = [
+    ("airflow_database_url", "postgresql://u:hunter22@h1:5432,h2:5432/x", "several hosts"),
+    ("airflow_database_url", "postgresql+psycopg2://u:hunter22@h1,h2/x", "several hosts"),
+    ("airflow_database_url", "postgresql:///x?host=/run/postgresql", "a socket"),
+    ("airflow_database_url", "postgresql://u:hunter22@/x?host=h1:5432&host=h2:5432", "among its options"),
+    ("airflow_database_url", "postgresql:///x", "without a host"),
+    ("airflow_database_url", "postgresql://u:hunter22/a@h/x", "not a number"),
+    ("airflow_database_url", "postgresql://u:[hunter22@h/x", "no readable URL"),
+    ("airflow_result_backend", "db+postgresql://u:hunter22@h1:5432,h2:5432/x", "several hosts"),
+    ("airflow_broker_url", "rediss://:hunter22@h1:6379;rediss://:hunter22@h2:6379", "several hosts"),
+    ("airflow_flower_broker_url", "rediss://:hunter22@h1:6379,h2:6379/0", "several hosts"),
+    ("airflow_broker_url", "rediss://:hunter22@h:66666/0", "not a number from 0 to 65535"),
+]
+
+
+@pytest.mark.parametrize(("name", "url", "told"), WITHOUT_ONE_HOST)
+def test_a_url_without_exactly_one_host_is_refused(name: str, url: str, told: str) -> None:
+    found = check(external({name: url}))
+    assert {item.variable for item in found} == {name}
+    assert all(told in item.value and "a TCP proxy" in item.remedy for item in found)
+    assert "hunter22" not in str(found)
+
+
+@pytest.mark.parametrize(("name", "url", "told"), WITHOUT_ONE_HOST)
+def test_the_module_tells_a_url_without_exactly_one_host(name: str, url: str, told: str) -> None:
+    entry = {"variable": name, "ca_variable": "", "part": topology.PARTS[name], "url": url, "ca": "", "connections": 0}
+    [found] = service_check.check(entry, 1, lambda _text: None)
+    assert found["variable"] == name
+    assert told in found["value"]
+    assert "hunter22" not in str(found)
+
+
+def test_a_broker_behind_sentinels_is_refused_with_the_alternative() -> None:
+    found = check(external({"airflow_broker_url": "sentinel://one:26379;sentinel://two:26379"}))
+    assert {item.variable for item in found} == {"airflow_broker_url"}
+    assert all("a TCP proxy or of the managed endpoint" in item.expected for item in found)
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------

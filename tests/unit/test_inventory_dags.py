@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
 from sample_inventory import inventory, only
 
@@ -27,6 +29,32 @@ def test_bundles_and_credentials_are_checked_on_each_host() -> None:
     found = check(inventory(everywhere={"airflow_git_credentials": [{"name": "hub", "tokn": "hunter22"}]}))
     assert {item.variable for item in found} == {"airflow_git_credentials[0]", "airflow_git_credentials[0].tokn"}
     assert "hunter22" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("classpath", "requirement"),
+    [
+        ("airflow.providers.amazon.aws.bundles.s3.S3DagBundle", "apache-airflow-providers-amazon>=9"),
+        ("airflow.providers.google.cloud.bundles.gcs.GCSDagBundle", "apache-airflow-providers-google"),
+        ("acme.bundles.Bundle", "acme-platform"),
+    ],
+)
+def test_the_class_of_a_bundle_is_in_a_package_of_the_runtime(classpath: str, requirement: str) -> None:
+    bundle = {"airflow_dag_bundles": [{"name": "git", "url": "/r"}, {"name": "own", "classpath": classpath}]}
+    found = check(inventory(everywhere=bundle))
+    assert {item.variable for item in found} == {"airflow_dag_bundles[1].classpath"}
+    assert {item.value for item in found} == {f"'{classpath}'"}
+    added = {"airflow_runtime_extra_requirements": [requirement]}
+    assert check(inventory(everywhere=bundle | added)) == []
+    only_workers = {"airflow_worker_extra_requirements": [requirement]}
+    assert {item.where for item in check(inventory(everywhere=bundle | only_workers))} == {"host control1"}
+
+
+def test_the_class_of_a_bundle_may_be_among_the_plugins_or_of_airflow_itself(tmp_path: Path) -> None:
+    (tmp_path / "acme.py").touch()
+    names = ("acme.Bundle", "airflow.dag_processing.bundles.local.LocalDagBundle", dag_bundles.GIT_BUNDLE)
+    bundles = [{"name": f"b{index}", "classpath": name} for index, name in enumerate(names)]
+    assert check(inventory(everywhere={"airflow_dag_bundles": bundles, "airflow_plugins_dir": str(tmp_path)})) == []
 
 
 def test_the_queue_of_tasks_that_name_none_has_a_worker() -> None:

@@ -68,7 +68,8 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("airflow_worker_queues", [["default", "gpu-1"]], [[], [""], ["a b"], ["a,b"]]),
     ("airflow_user", ["airflow"], ["root", "Air Flow", ""]),
     ("airflow_address", ["10.0.0.1", "worker1.example.org", "fd00::1"], ["http://x", "x:80", "", "a b"]),
-    ("airflow_broker_url", ["redis://:p@h:6379/0", "rediss://h"], ["amqp://h", "h:6379", ""]),
+    ("airflow_broker_url", ["redis://:p@h:6379/0", "rediss://h"], ["amqp://h", "h:6379", "sentinel://h", ""]),
+    ("airflow_flower_broker_url", ["redis://:p@h:6379/0", "rediss://h"], ["sentinel://h", "h:6379"]),
     ("airflow_database_url", ["postgresql+psycopg2://u:p@h/db"], ["mysql://h", "postgresql+asyncpg://h/db"]),
     ("airflow_result_backend", ["db+postgresql://u:p@h/db"], ["postgresql://h/db", "redis://h"]),
     (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from ansible.plugins.filter.core import flatten
+from jinja2 import Environment, StrictUndefined
 
 PROGRAM = Path(__file__).resolve().parents[2] / "roles/airflow_housekeeping/files/airflow-log-clean"
 HOUR = 3600
@@ -69,3 +72,31 @@ def test_nothing_behind_a_link_is_removed(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
     assert clean(tmp_path / "absent", 7, 64) == ""
+
+
+def test_what_cannot_be_removed_skips_neither_the_size_nor_the_next_directory(tmp_path: Path) -> None:
+    """Root can remove everything here, so find fails by itself, as it would after a file that it cannot remove."""
+    program = tmp_path / "bin/find"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n{shutil.which("find")} "$@"\ncase $* in *first*-mindepth*) exit 1 ;; esac\n')
+    program.chmod(0o755)
+    for name in ("first/new", "first/old", "second/new", "second/old"):
+        write(tmp_path / name, 1 if name.endswith("old") else 0, MB)
+    command = ["sh", str(PROGRAM), f"{tmp_path}/first", "7", "1", f"{tmp_path}/second", "7", "1"]
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}, check=False, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert left(tmp_path / "first") == left(tmp_path / "second") == {"new"}
+    # Without a failure it succeeds.
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_the_unit_names_all_directories() -> None:
+    template = (PROGRAM.parents[1] / "templates/airflow-log-clean.service.j2").read_text()
+    [line] = (line for line in template.splitlines() if line.startswith("ExecStart="))
+    environment = Environment(undefined=StrictUndefined)
+    environment.filters["flatten"] = flatten
+    limits = {"/var/a": [30, "64"], "/var/b": [7, 5120]}
+    rendered = environment.from_string(line).render(__airflow_housekeeping_limits=limits)
+    assert rendered == "ExecStart=/usr/local/sbin/airflow-log-clean /var/a 30 64 /var/b 7 5120"

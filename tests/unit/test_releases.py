@@ -155,7 +155,7 @@ def test_the_releases_in_use_are_never_removed(tmp_path: Path) -> None:
     releases = tmp_path / "releases"
     newest = 0
     first, *others, last = (f"3.3.2-00000000000{number}" for number in range(5))
-    foreign = ("notes", "3.3.2-backup", ".3.3.2-00000000000a.partial")
+    foreign = ("notes", "3.3.2-backup", ".notes.partial", ".3.3.2-00000000000a")
     for name in (*foreign, first, *others, last, "00000000000f"):
         (releases / name).mkdir(parents=True)
         # A change time can't be set, and the kernel's clock for it is coarse: rename until it has moved.
@@ -180,3 +180,11 @@ def test_the_releases_in_use_are_never_removed(tmp_path: Path) -> None:
     assert removed(1) == [last, others[2]]
     (proc / "17" / "maps").write_text(f"7f7fc0000000-7f7fc0001000 r--p 00000000 08:01 1   {releases}/{last}/a.so\n")
     assert removed(1) == [others[2]]
+
+
+def test_what_a_killed_deployment_has_left_is_removed_and_does_not_count(tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    for name in ("00000000000a", ".00000000000b.partial", ".3.3.2-00000000000c.partial", ".notes.partial"):
+        (releases / name).mkdir(parents=True)
+    found = prune_releases.to_remove(tmp_path, 1, units=tmp_path, proc=tmp_path)
+    assert [path.name for path in found] == [".00000000000b.partial", ".3.3.2-00000000000c.partial"]

@@ -23,6 +23,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     check_webserver_config,
 )
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.dags import (
+    check_bundle_packages,
     check_dags,
     check_queues,
 )
@@ -69,6 +70,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_certificates,
         check_service_authorities,
         check_dags,
+        check_bundle_packages,
         check_queues,
         check_airflow_config,
         check_config_packages,

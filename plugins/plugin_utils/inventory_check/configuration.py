@@ -66,7 +66,7 @@ def check_task_logs(inventory: Inventory) -> Iterator[Finding]:
 def check_config_packages(inventory: Inventory) -> Iterator[Finding]:
     """Each package that a setting needs is in the runtime. Without it Airflow only logs an error."""
     seen: dict[str, list[config_packages.Missing]] = {}
-    lists = ("airflow_runtime_extra_requirements", "airflow_worker_extra_requirements")
+    lists = config_packages.REQUIREMENTS
     for host in inventory.cluster:
         config = host.get("airflow_config", {})
         if not inventory.sound(host, "airflow_config", "airflow_task_logs", *lists):

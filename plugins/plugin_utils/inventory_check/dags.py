@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import tree
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles, dag_queues, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    config_packages,
+    dag_bundles,
+    dag_queues,
+    topology,
+)
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import UNSET, Finding, show
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import Inventory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
+    Host,
+    Inventory,
+    text_of,
+)
 
 NO_DAGS = "put the DAGs into a directory dags beside the playbook or the inventory, or set airflow_dags_dir"
 
@@ -52,6 +61,33 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
             problems += dag_bundles.credential_reference("airflow_dags_git_url", url, name, by_name)
         for problem in problems:
             yield Finding(f"host {host.name}", *problem)
+
+
+def check_bundle_packages(inventory: Inventory) -> Iterator[Finding]:
+    """The class of each bundle is in a package of the runtime. Airflow imports all of them wherever it opens one."""
+    for host in inventory.cluster:
+        if not inventory.sound(host, "airflow_dag_bundles", *config_packages.REQUIREMENTS):
+            continue
+        plugins = text_of(host, "airflow_plugins_dir")
+        for index, bundle in enumerate(host.get("airflow_dag_bundles", [])):
+            variable, name = f"airflow_dag_bundles[{index}].classpath", str(bundle.get("classpath", ""))
+            if not dag_bundles.CLASS.fullmatch(name):
+                continue  # a git repository, or a finding of check_dags
+            for problem in config_packages.missing_of_class(
+                variable, name, _requirements(host), [Path(plugins)] if plugins else []
+            ):
+                yield Finding(
+                    f"host {host.name}",
+                    variable,
+                    show(name),
+                    "a class that the lock of the runtime has, or a package of airflow_runtime_extra_requirements",
+                    f"add {problem.requirement or 'the package that has it'} to airflow_runtime_extra_requirements",
+                )
+
+
+def _requirements(host: Host) -> list[str]:
+    everywhere, workers = config_packages.REQUIREMENTS
+    return [*host.get(everywhere, []), *(host.get(workers, []) if topology.WORKER_GROUP in host.groups else [])]
 
 
 def check_queues(inventory: Inventory) -> Iterator[Finding]:

@@ -50,6 +50,7 @@ def check_external(inventory: Inventory) -> Iterator[Finding]:
     yield from _shared(inventory)
     for url in topology.CLIENTS:
         for host in clients_of(inventory, url):
+            yield from _unreadable(inventory, host, url)
             yield from _unverified(inventory, host, url)
 
 
@@ -129,6 +130,22 @@ def _shared(inventory: Inventory) -> Iterator[Finding]:
                 "a database and a user of their own: every worker holds this URL, and must not reach the metadata",
                 f"create another database with another owner on that server, and name both in {results}",
             )
+
+
+def _unreadable(inventory: Inventory, host: Host, url: str) -> Iterator[Finding]:
+    if url not in host.names or not inventory.sound(host, url):
+        return
+    try:
+        service_urls.parse(str(host.get(url, "")))
+    except ValueError as error:
+        yield Finding(
+            f"host {host.name}",
+            url,
+            f"(hidden), {error}",
+            "a URL with one host and its port, which always lead to the primary",
+            f"name a TCP proxy or the endpoint of a managed service in {url}, and write user and password with the "
+            "filter airflow_celery.cluster.url_quote (docs/external-services.md)",
+        )
 
 
 def _unverified(inventory: Inventory, host: Host, url: str) -> Iterator[Finding]:
