@@ -55,49 +55,16 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "scheduler.scheduler_health_check_server_port": "airflow_scheduler_health_port",
     "triggerer.capacity": "airflow_triggerer_capacity",
 }
-SHARED_REDIS = "remove it; applications that share a Redis have a database of their own each: redis://host:6379/1"
 # Settings that the cluster has to make itself: what is expected, and the remedy.
 FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
     "celery_broker_transport_options.global_keyprefix": (
         "no prefix: the scheduler removes messages that no task waits for, and looks for them without one",
-        SHARED_REDIS,
+        "remove it; applications that share a Redis have a database of their own each, as in airflow_broker_url: .../1",
     ),
     "celery.celery_config_options": (
         "airflow_celery_cluster.celery_config.CONFIG, which hides the messages of tasks and loads the fence",
         "put the settings into airflow_config.celery.extra_celery_config",
     ),
-    # The fence, the drain and the watchdog look for the processes of a pool, and ask the worker by its remote control.
-    "celery.pool": ("prefork, with a process for each task", "remove it"),
-    "celery.worker_enable_remote_control": (
-        "True, with which deployments, drains and the watchdog ask a worker",
-        "remove it",
-    ),
-    "core.auth_manager": (
-        "the manager of the cluster, which is FAB's and ends sessions and tokens with a logout",
-        "remove it; airflow_webserver_config says how people log in",
-    ),
-    "core.default_impersonation": (
-        "no other user for tasks: the sandbox of a worker lets no process become another user",
-        "remove it; pools of workers separate tasks (docs/operations/pools.md)",
-    ),
-    "triggerer.queues_enabled": (
-        "False: the triggerers of the cluster have no queues, and triggers of a queue would wait for ever",
-        "remove it",
-    ),
-    **{
-        f"api.{option}": (
-            "the certificates of the cluster, with which the processes behind HAProxy reach each other",
-            "remove it; haproxy_certificate_file is the certificate of the UI",
-        )
-        for option in ("client_use_public_certs", "ssl_ca_file", "ssl_cert", "ssl_key")
-    },
-    **{
-        f"celery_broker_transport_options.{option}": (
-            "the names that the cluster's own clients use: they could not reach a worker under others",
-            SHARED_REDIS,
-        )
-        for option in ("fanout_patterns", "fanout_prefix", "sep")
-    },
     "scheduler.enable_health_check": ("True, with which a deployment waits for the scheduler", "remove it"),
     "scheduler.scheduler_health_check_server_host": (
         "127.0.0.1, where a deployment waits for the scheduler",
@@ -123,13 +90,6 @@ MAIL_SECTION = "smtp"
 MAIL_OPTIONS = frozenset({"email.ssl_context"})
 # The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.
 SENT_EVENTS = "task_send_sent_event"
-# Settings of Celery by other names: what is expected, and the remedy.
-FIXED_CELERY: Mapping[str, tuple[str, str]] = {
-    "broker_url": ("variable airflow_broker_url", "set variable airflow_broker_url instead"),
-    "result_backend": ("variable airflow_result_backend", "set variable airflow_result_backend instead"),
-    "worker_pool": FIXED_OPTIONS["celery.pool"],
-    "worker_enable_remote_control": FIXED_OPTIONS["celery.worker_enable_remote_control"],
-}
 # Airflow hands these sections to a library as they are, so a name that it does not describe may be right.
 # Only what is spelt almost like a known name is a mistake for certain.
 OPEN_SECTIONS = frozenset(

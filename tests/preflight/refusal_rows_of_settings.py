@@ -226,40 +226,6 @@ ROWS = [
     ),
     Row(
         "config",
-        "another pool of processes",
-        setting("celery", pool="threads"),
-        ("airflow_config.celery.pool = 'threads'", "prefork", "remove it"),
-    ),
-    Row(
-        "config",
-        "another pool of processes by Celery's name",
-        setting("celery", extra_celery_config={"worker_pool": "threads"}),
-        ("airflow_config.celery.extra_celery_config.worker_pool = (hidden)", "prefork", "remove it"),
-    ),
-    Row(
-        "config",
-        "another user for tasks",
-        setting("core", default_impersonation="somebody"),
-        (
-            "airflow_config.core.default_impersonation = 'somebody'",
-            "no process become another user",
-            "pools of workers",
-        ),
-    ),
-    Row(
-        "config",
-        "another auth manager",
-        setting("core", auth_manager="airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"),
-        ("airflow_config.core.auth_manager = (hidden)", "a logout", "airflow_webserver_config"),
-    ),
-    Row(
-        "config",
-        "certificate of an API server",
-        setting("api", ssl_cert="/etc/ssl/own.pem"),
-        ("airflow_config.api.ssl_cert = '/etc/ssl/own.pem'", "behind HAProxy", "haproxy_certificate_file"),
-    ),
-    Row(
-        "config",
         "prefix of the names in Redis",
         setting("celery_broker_transport_options", global_keyprefix="a_"),
         (

@@ -151,19 +151,14 @@ def _renamed(old: str, value: Any, new: str) -> Problem:
     return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
 
 
-def celery_settings(extra: Any) -> Mapping[str, Any]:
-    """Return the further settings of Celery, which are a mapping or JSON; an empty mapping for anything else."""
+def publishes_messages(extra: Any) -> bool:
+    """Return whether these further settings of Celery, a mapping or JSON, have the scheduler publish what it sends."""
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
         except ValueError:
-            return {}
-    return extra if isinstance(extra, Mapping) else {}
-
-
-def publishes_messages(extra: Any) -> bool:
-    """Return whether these further settings of Celery have the scheduler publish what it sends."""
-    return bool(celery_settings(extra).get(config_rules.SENT_EVENTS))
+            return False
+    return isinstance(extra, Mapping) and bool(extra.get(config_rules.SENT_EVENTS))
 
 
 def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
@@ -201,10 +196,6 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
     if name == "celery.extra_celery_config" and publishes_messages(value):
         what = f"settings without {config_rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
         return variable, shown, what, f"remove {config_rules.SENT_EVENTS}"
-    if name == "celery.extra_celery_config":
-        for setting in sorted(celery_settings(value).keys() & config_rules.FIXED_CELERY.keys()):
-            # The value may be a URL with a password.
-            return f"{variable}.{setting}", "(hidden)", *config_rules.FIXED_CELERY[setting]
     known = options.sections[section]
     if base.removeprefix(f"{section}.") in known:
         return None
