@@ -108,6 +108,13 @@ OPTION_READERS: Mapping[tuple[str, str], frozenset[str]] = {
 }
 
 
+# The words that Airflow reads as truth values, whatever their case.
+BOOLEANS: Mapping[bool, frozenset[str]] = {
+    True: frozenset({"t", "true", "1"}),
+    False: frozenset({"f", "false", "0"}),
+}
+
+
 def readers(section: str, option: str) -> frozenset[str]:
     """Return the processes that read a setting.
 

@@ -34,6 +34,8 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "celery.flower_host": "airflow_flower_bind",
     "celery.flower_port": "flower_port",
     "celery.result_backend": "airflow_result_backend",
+    "celery.ssl_active": "airflow_broker_url",
+    "celery.ssl_cacert": "airflow_broker_ca_file",
     "celery.worker_autoscale": "airflow_worker_autoscale",
     "celery.worker_concurrency": "airflow_worker_concurrency",
     "celery_broker_transport_options.visibility_timeout": "airflow_visibility_timeout",
@@ -49,6 +51,7 @@ OWNED_OPTIONS: Mapping[str, str] = {
     "core.plugins_folder": "airflow_plugins_dir",
     "database.sql_alchemy_conn": "airflow_database_url",
     "fab.config_file": "airflow_webserver_config",
+    "fab.cookie_secure": "airflow_web_url",
     "fab.update_fab_perms": "airflow_update_fab_perms",
     "logging.remote_base_log_folder": "airflow_task_logs",
     "logging.remote_log_conn_id": "airflow_task_logs_connection",
@@ -57,6 +60,23 @@ OWNED_OPTIONS: Mapping[str, str] = {
 }
 # Settings that the cluster has to make itself: what is expected, and the remedy.
 FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "api.ssl_cert": (
+        "no value: an API server speaks TLS, with a certificate of its role, if other hosts reach it",
+        "remove it; for TLS between HAProxy and the API servers set airflow_api_server_bind",
+    ),
+    "api.ssl_key": (
+        "no value: an API server speaks TLS, with a key of its role, if other hosts reach it",
+        "remove it; for TLS between HAProxy and the API servers set airflow_api_server_bind",
+    ),
+    "celery_broker_transport_options.priority_steps": (
+        "no value: Airflow cannot hand over a list, and the status counts the tasks that wait in kombu's own steps",
+        "remove it",
+    ),
+    "celery_broker_transport_options.sep": (
+        "no value: workers answer only those who separate names in Redis as they do, and the programs that command "
+        "workers use kombu's own separator",
+        "remove it",
+    ),
     "celery_broker_transport_options.global_keyprefix": (
         "no prefix: the scheduler removes messages that no task waits for, and looks for them without one",
         "remove it; applications that share a Redis have a database of their own each, as in airflow_broker_url: .../1",
@@ -75,6 +95,85 @@ FIXED_OPTIONS: Mapping[str, tuple[str, str]] = {
         "put your bundles into airflow_dag_bundles",
     ),
     "celery.flower_url_prefix": ("flower, the path at which HAProxy serves Flower", "remove it"),
+}
+# Settings with one right value, which the cluster makes itself: the value, why it is right, and the remedy.
+_REACHED = "with which the programs that command workers reach them (deployment, drain, canary, watchdog)"
+FIXED_VALUES: Mapping[str, tuple[str, str, str]] = {
+    "api.client_use_public_certs": (
+        "False",
+        "False: the Execution API has a certificate of the cluster's authority, which is not a public one",
+        "remove it",
+    ),
+    "api.ssl_ca_file": (
+        "/etc/airflow/tls/ca.pem",
+        "/etc/airflow/tls/ca.pem, the authority of the Execution API's certificate",
+        "remove it; an authority of your own is certificates_ca_file (docs/certificates.md)",
+    ),
+    "celery.pool": (
+        "prefork",
+        "prefork: fence, drain and watchdog know the tasks of a worker by their processes",
+        "remove it; airflow_worker_concurrency is the number of tasks at a time",
+    ),
+    "celery.worker_enable_remote_control": ("True", f"True, {_REACHED}", "remove it"),
+    "celery_broker_transport_options.fanout_patterns": ("True", f"True, {_REACHED}", "remove it"),
+    "celery_broker_transport_options.fanout_prefix": ("True", f"True, {_REACHED}", "remove it"),
+    "core.auth_manager": (
+        "airflow_celery_cluster.auth_manager.ClusterAuthManager",
+        "airflow_celery_cluster.auth_manager.ClusterAuthManager, which ends session and token at a logout",
+        "remove it; another way to log in is set in airflow_webserver_config (docs/operations/login.md)",
+    ),
+    "core.default_impersonation": (
+        "",
+        "no value: the sandbox of a worker lets no task become another user with sudo (docs/sandbox.md)",
+        "remove it",
+    ),
+    "core.hostname_callable": (
+        "airflow_celery_cluster.identity.address",
+        "airflow_celery_cluster.identity.address, by which canary and status know the host of a task",
+        "remove it; the name is airflow_address",
+    ),
+    "database.check_migrations": (
+        "False",
+        "False: migrations are a step of the deployment, and a process must start also between two steps of an upgrade",
+        "remove it",
+    ),
+    "database.sql_alchemy_connect_args_async": (
+        "airflow_celery_cluster.database_tls.CONNECT_ARGS",
+        "airflow_celery_cluster.database_tls.CONNECT_ARGS, which takes TLS from the URL of the database",
+        "put sslmode and sslrootcert into airflow_database_url",
+    ),
+    "fab.enable_proxy_fix": ("True", "True: HAProxy tells the address of the client in a header", "remove it"),
+    "triggerer.queues_enabled": (
+        "False",
+        "False: the triggerers take triggers without a queue only, and others would wait for ever",
+        "remove it",
+    ),
+}
+# Settings of Celery that extra_celery_config must not have, because the cluster or another setting decides them: why,
+# and the remedy. tests/unit/test_inventory_configuration.py compares them with celery_config.py.
+_OWN_URL = "Airflow would use it instead of the URL of the variable"
+CELERY_SETTINGS: Mapping[str, tuple[str, str]] = {
+    "broker_read_url": (_OWN_URL, "set airflow_broker_url instead"),
+    "broker_transport_options": (
+        "it replaces all options of the connection",
+        "set airflow_config.celery_broker_transport_options instead",
+    ),
+    "broker_url": (_OWN_URL, "set airflow_broker_url instead"),
+    "broker_use_ssl": ("TLS of the broker follows from its URL", "set airflow_broker_url instead"),
+    "broker_write_url": (_OWN_URL, "set airflow_broker_url instead"),
+    "control_exchange": ("workers would not hear the programs that command them", "remove it"),
+    "database_engine_options": (
+        "it replaces the options that keep results over a restart of PostgreSQL",
+        "set airflow_config.celery.result_backend_sqlalchemy_engine_options instead",
+    ),
+    "event_exchange": ("Flower would hear no worker", "remove it"),
+    "result_backend": (_OWN_URL, "set airflow_result_backend instead"),
+    "task_default_exchange": ("it is the default queue", "set airflow_config.operators.default_queue instead"),
+    "task_default_queue": ("tasks name their queue", "set airflow_config.operators.default_queue instead"),
+    "worker_concurrency": ("memory and slots are computed from the variable", "set airflow_worker_concurrency instead"),
+    "worker_enable_remote_control": ("deployment, drain, canary and watchdog command workers", "remove it"),
+    "worker_pool": ("fence, drain and watchdog know the tasks of a worker by their processes", "remove it"),
+    "worker_send_task_events": ("the cluster sets it, and overwrites what is here", "remove it"),
 }
 # Settings with which the logs of tasks would not get to the log store, or not be found there, and what is expected.
 STORE_OPTIONS: Mapping[str, str] = {

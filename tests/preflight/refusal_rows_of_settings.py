@@ -240,4 +240,58 @@ ROWS = [
         setting("celery_broker_transport_options", visibilty_timeout=1),
         ("visibilty_timeout = 1", "nearest is visibility_timeout", "set variable airflow_visibility_timeout instead"),
     ),
+    Row(
+        "config",
+        "a pool of threads",
+        setting("celery", pool="threads"),
+        (f"{ALL}airflow_config.celery.pool = 'threads'", "prefork", "airflow_worker_concurrency"),
+    ),
+    Row(
+        "config",
+        "a pool of threads, as Celery calls it",
+        setting("celery", extra_celery_config={"worker_pool": "threads"}),
+        ("airflow_config.celery.extra_celery_config.worker_pool = 'threads'", "by their processes", "remove it"),
+    ),
+    Row(
+        "config",
+        "workers that nobody commands",
+        setting("celery", worker_enable_remote_control=False),
+        ("airflow_config.celery.worker_enable_remote_control = False", "True, with which", "remove it"),
+    ),
+    Row(
+        "config",
+        "triggers of a queue",
+        setting("triggerer", queues_enabled=True),
+        ("airflow_config.triggerer.queues_enabled = True", "would wait for ever", "remove it"),
+    ),
+    Row(
+        "config",
+        "tasks of another user",
+        setting("core", default_impersonation="etl"),
+        ("airflow_config.core.default_impersonation = 'etl'", "no value", "docs/sandbox.md", "remove it"),
+    ),
+    Row(
+        "config",
+        "the auth manager of the documentation of FAB",
+        setting("core", auth_manager="airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"),
+        ("airflow_config.core.auth_manager = (hidden)", "ClusterAuthManager", "airflow_webserver_config"),
+    ),
+    Row(
+        "config",
+        "a certificate of an API server",
+        setting("api", ssl_cert="/etc/ssl/certs/x.pem"),
+        ("airflow_config.api.ssl_cert = '/etc/ssl/certs/x.pem'", "no value", "airflow_api_server_bind"),
+    ),
+    Row(
+        "config",
+        "public authorities for the Execution API",
+        setting("api", client_use_public_certs=True),
+        ("airflow_config.api.client_use_public_certs = True", "cluster's authority", "remove it"),
+    ),
+    Row(
+        "config",
+        "channels that only workers know",
+        setting("celery_broker_transport_options", fanout_prefix="/x."),
+        ("airflow_config.celery_broker_transport_options.fanout_prefix = '/x.'", "True, with which", "remove it"),
+    ),
 ]

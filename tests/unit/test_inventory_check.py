@@ -124,7 +124,8 @@ def test_each_remedy_names_variables_that_exist() -> None:
         *rules.PASSED_BY_THE_CLUSTER.values(),
         *webserver_check.OWNED.values(),
     ]
-    texts += [text for pair in config_rules.FIXED_OPTIONS.values() for text in pair]
+    tables = (config_rules.FIXED_OPTIONS, config_rules.FIXED_VALUES, config_rules.CELERY_SETTINGS)
+    texts += [text for table in tables for row in table.values() for text in row]
     texts += list(object_check.OWN_POOLS.values())
     sources = [Path(str(module.__file__)) for module in (rules, config_rules, object_check, webserver_check)]
     for path in [*sources, *Path(str(inventory_check.__file__)).parent.glob("*.py")]:

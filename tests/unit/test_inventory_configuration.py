@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import config_packages, config_rules
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
@@ -48,6 +52,52 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
         "[]",
         "put your bundles into airflow_dag_bundles",
     ),
+    ({"celery": {"pool": "threads"}}, "celery.pool", "'threads'", "airflow_worker_concurrency"),
+    (
+        {"celery": {"worker_enable_remote_control": "no"}},
+        "celery.worker_enable_remote_control",
+        "'no'",
+        "remove it",
+    ),
+    (
+        {"celery": {"extra_celery_config": {"worker_pool": "solo", "worker_max_tasks_per_child": 9}}},
+        "celery.extra_celery_config.worker_pool",
+        "'solo'",
+        "remove it",
+    ),
+    (
+        {"celery": {"extra_celery_config": '{"broker_url": "redis://u:hunter22@h"}'}},
+        "celery.extra_celery_config.broker_url",
+        "(hidden)",
+        "set airflow_broker_url instead",
+    ),
+    ({"celery": {"ssl_active": False}}, "celery.ssl_active", "False", "set variable airflow_broker_url instead"),
+    ({"triggerer": {"queues_enabled": True}}, "triggerer.queues_enabled", "True", "remove it"),
+    ({"core": {"default_impersonation": "etl"}}, "core.default_impersonation", "'etl'", "remove it"),
+    ({"core": {"hostname_callable": "socket.getfqdn"}}, "core.hostname_callable", "'socket.getfqdn'", "remove it"),
+    (
+        {"core": {"auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"}},
+        "core.auth_manager",
+        "(hidden)",
+        "airflow_webserver_config",
+    ),
+    ({"api": {"ssl_ca_file": "/etc/ssl/x.pem"}}, "api.ssl_ca_file", "'/etc/ssl/x.pem'", "certificates_ca_file"),
+    ({"api": {"client_use_public_certs": 1}}, "api.client_use_public_certs", "1", "remove it"),
+    ({"api": {"ssl_cert": "/x.pem"}}, "api.ssl_cert", "'/x.pem'", "airflow_api_server_bind"),
+    ({"api": {"ssl_key": "/x.pem"}}, "api.ssl_key", "(hidden)", "airflow_api_server_bind"),
+    (
+        {"celery_broker_transport_options": {"fanout_prefix": "/x."}},
+        "celery_broker_transport_options.fanout_prefix",
+        "'/x.'",
+        "remove it",
+    ),
+    (
+        {"celery_broker_transport_options": {"fanout_patterns": False}},
+        "celery_broker_transport_options.fanout_patterns",
+        "False",
+        "remove it",
+    ),
+    ({"celery_broker_transport_options": {"sep": ":"}}, "celery_broker_transport_options.sep", "':'", "remove it"),
     ({"celery": {"flower_url_prefix": "x"}}, "celery.flower_url_prefix", "(hidden)", "remove it"),
     (
         {"celery": {"extra_celery_config": '{"task_send_sent_event": true}'}},
@@ -108,6 +158,11 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
         {"core": {"allowed_deserialization_classes": "airflow.*\nmy.*\n"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},
         {"celery": {"extra_celery_config": {"worker_max_tasks_per_child": 10}}},
+        {"celery": {"pool": "prefork", "worker_enable_remote_control": "t", "extra_celery_config": "[]"}},
+        {"celery_broker_transport_options": {"fanout_prefix": True, "fanout_patterns": "true"}},
+        {"core": {"auth_manager": "airflow_celery_cluster.auth_manager.ClusterAuthManager"}},
+        {"core": {"default_impersonation": ""}, "triggerer": {"queues_enabled": "False"}},
+        {"api": {"client_use_public_certs": 0, "ssl_ca_file": "/etc/airflow/tls/ca.pem"}},
     ],
 )
 def test_a_right_setting_is_accepted(config: dict[str, Any]) -> None:
@@ -129,6 +184,96 @@ def test_every_owned_option_exists_and_its_variable_too() -> None:
         section, option = name.split(".")
         assert option in OPTIONS.sections[section]
         assert all(part in SPECS for part in variable.split(" and "))
+
+
+# What the roles set and airflow_config may replace, and why nothing breaks.
+REPLACEABLE = {
+    "api.expose_config": "a choice of the site: who may read the settings in the UI",
+    "celery.result_backend_sqlalchemy_engine_options": "a mapping is laid over that of the roles",
+    "celery.ssl_mutual_tls": "for an external Redis that wants a certificate; Flower reads it",
+    "celery.worker_prefetch_multiplier": "tasks wait at a busy worker, and are not lost",
+    "celery_broker_transport_options.health_check_interval": "a time limit of each connection by itself",
+    "celery_broker_transport_options.socket_connect_timeout": "a time limit of each connection by itself",
+    "celery_broker_transport_options.socket_keepalive": "a property of each connection by itself",
+    "celery_broker_transport_options.socket_timeout": "a time limit of each connection by itself",
+    "core.dags_folder": "no bundle of the cluster reads it; where it is hidden, the preflight refuses it",
+    "core.load_examples": "documented, for a first look",
+    "dag_processor.bundle_refresh_check_interval": "how soon a change of a bundle is noticed",
+    "dag_processor.print_stats_interval": "how often the DAG processor logs a table",
+    "dag_processor.stale_bundle_cleanup_interval": "how long old versions of a git bundle use the disk",
+    "database.sql_alchemy_max_overflow": "the memory plan and the connections are computed from it",
+    "database.sql_alchemy_pool_size": "the memory plan and the connections are computed from it",
+    "fab.auth_rate_limited": "HAProxy limits logins anyway",
+    "fab.session_lifetime_minutes": "documented in docs/security.md",
+    "fab.session_max_lifetime_minutes": "documented in docs/security.md",
+    "logging.namespace_levels": "what is logged",
+    "logging.remote_logging": "Elasticsearch and OpenSearch need it, and no URL",
+}
+ROLES = Path(__file__).parents[2] / "roles"
+
+
+def configs(node: Any, *names: str) -> Iterator[dict[str, Any]]:
+    """Return the mappings of these names, wherever they are in a document."""
+    if isinstance(node, list):
+        for item in node:
+            yield from configs(item, *names)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in names:
+                yield value
+            else:
+                yield from configs(value, *names)
+
+
+def set_by_the_roles() -> set[str]:
+    """Return the names of all options that a role sets for a process. Those of the failover have inequalities."""
+    found: set[str] = set()
+    names = ("__airflow_base_config", "__airflow_failover_switches", "airflow_process_config")
+    for path in [*ROLES.glob("*/tasks/*.yml"), ROLES / "airflow/vars/main.yml"]:
+        for config in configs(yaml.safe_load(path.read_text()), *names):
+            # A section that is a template is of tokens, which a site may sign itself, or not of Airflow.
+            found |= {
+                f"{name}.{option}"
+                for name, section in config.items()
+                if isinstance(section, dict)
+                for option in section
+            }
+    return found
+
+
+def test_each_option_that_the_roles_set_is_refused_or_replaceable() -> None:
+    found = set_by_the_roles()
+    assert {"core.auth_manager", "fab.cookie_secure", "core.default_task_retries", "failover.hand_over_after"} <= found
+    tables = (
+        config_rules.OWNED_OPTIONS,
+        config_rules.FIXED_OPTIONS,
+        config_rules.FIXED_VALUES,
+        config_rules.STORE_OPTIONS,
+    )
+    refused = {*config_rules.WRITTEN_OPTIONS}.union(*tables)
+    # Airflow does not know the section of the cluster's own.
+    known = {name for name in found if name.partition(".")[0] in OPTIONS.sections}
+    assert found - known == {"failover.hand_over_after"}
+    assert known - refused == REPLACEABLE.keys()
+
+
+def test_what_the_cluster_tells_celery_is_refused_as_a_further_setting() -> None:
+    path = ROLES / "airflow_runtime/files/runtime/airflow_celery_cluster/celery_config.py"
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Assign(targets=[ast.Name(id="CONFIG")], value=ast.BinOp(right=ast.Dict() as own)):
+                found |= set(ast.literal_eval(own))
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="CONFIG"), slice=ast.Constant(value=str(name)))]):
+                found.add(name)
+    assert found == {"worker_send_task_events", "database_engine_options"}
+    assert found <= config_rules.CELERY_SETTINGS.keys()
+
+
+def test_each_fixed_option_is_one_of_airflows() -> None:
+    for name in (*config_rules.FIXED_OPTIONS, *config_rules.FIXED_VALUES):
+        section, option = name.split(".")
+        assert option in OPTIONS.sections[section]
 
 
 @pytest.mark.parametrize("option", ["logging_config_class", "base_log_folder", "log_filename_template"])

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import (
+    airflow_config,
     config_packages,
     config_rules,
     topology,
     webserver_check,
 )
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.airflow_config import is_readable
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import (
     Finding,
     looks_secret,
@@ -106,7 +106,7 @@ def config_problems(
             yield variable, show(entries, looks_secret(section)), "a mapping {option: value}", f"nest it in {variable}"
             continue
         for option, value in entries.items():
-            if not is_readable(str(option), value):
+            if not airflow_config.is_readable(str(option), value):
                 name = f"{section}.{option}"
                 yield (
                     f"airflow_config.{name}",
@@ -124,6 +124,8 @@ def config_problems(
                 )
                 if problem:
                     yield problem
+                elif (section, option) == ("celery", "extra_celery_config"):
+                    yield from _celery_problems(f"{variable}.{option}", value)
         else:
             old = {option: f"{section}.{option}" for option in entries if f"{section}.{option}" in options.renamed}
             for option, name in old.items():
@@ -151,14 +153,32 @@ def _renamed(old: str, value: Any, new: str) -> Problem:
     return f"airflow_config.{old}", show(value, looks_secret(old)), f"{new}, as Airflow calls it today", remedy
 
 
-def publishes_messages(extra: Any) -> bool:
-    """Return whether these further settings of Celery, a mapping or JSON, have the scheduler publish what it sends."""
+def _celery_problems(variable: str, extra: Any) -> Iterator[Problem]:
+    """Return what is wrong with further settings of Celery, a mapping or JSON."""
+    shown = show(extra)
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
         except ValueError:
-            return False
-    return isinstance(extra, Mapping) and bool(extra.get(config_rules.SENT_EVENTS))
+            return
+    if not isinstance(extra, Mapping):
+        return
+    if extra.get(config_rules.SENT_EVENTS):
+        what = f"settings without {config_rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
+        yield variable, shown, what, f"remove {config_rules.SENT_EVENTS}"
+    for name in sorted(config_rules.CELERY_SETTINGS.keys() & set(map(str, extra))):
+        reason, remedy = config_rules.CELERY_SETTINGS[name]
+        value = show(extra[name], looks_secret(name))
+        yield f"{variable}.{name}", value, f"no value: {reason}", remedy
+
+
+def is_same(value: Any, expected: str) -> bool:
+    """Return whether Airflow reads a value as it reads the expected one."""
+    text = airflow_config.text_of(value).strip()
+    for words in airflow_config.BOOLEANS.values():
+        if expected.lower() in words:
+            return text.lower() in words
+    return text == expected
 
 
 def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, Any]) -> Problem | None:
@@ -193,9 +213,9 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
         return variable, shown, f"variable {own}, on which more than airflow.cfg depends", f"set variable {own} instead"
     if name in config_rules.FIXED_OPTIONS:
         return variable, shown, *config_rules.FIXED_OPTIONS[name]
-    if name == "celery.extra_celery_config" and publishes_messages(value):
-        what = f"settings without {config_rules.SENT_EVENTS}, with which the scheduler publishes the token of each task"
-        return variable, shown, what, f"remove {config_rules.SENT_EVENTS}"
+    if name in config_rules.FIXED_VALUES:
+        accepted, *told = config_rules.FIXED_VALUES[name]
+        return None if is_same(value, accepted) else (variable, shown, told[0], told[1])
     known = options.sections[section]
     if base.removeprefix(f"{section}.") in known:
         return None
