@@ -209,7 +209,7 @@ class DataDirectory(Matches):
 
     def problem(self, value: Any) -> str | None:
         """Return what is expected if the path is not one for the cluster's data."""
-        if value in SHARED_DIRECTORIES:
+        if str(value) in SHARED_DIRECTORIES:
             return f"a directory of the cluster's own: other software uses {value}, and a run would change its owner"
         return super().problem(value)
 

@@ -397,3 +397,9 @@ def test_a_refused_environment_names_the_variable_that_is_for_it(name: str, reme
     found = only(check(inventory({"worker1": {"airflow_worker_environment": {name: "hunter22"}}})))
     assert remedy in found.expected
     assert remedy in SPECS
+
+
+@pytest.mark.parametrize("name", rules.RULES)
+@pytest.mark.parametrize("value", [["/srv"], {"a": 1}], ids=str)
+def test_a_value_of_another_type_ends_in_no_error(name: str, value: Any) -> None:
+    check(inventory({}, None, {name: value}))

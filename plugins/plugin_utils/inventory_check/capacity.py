@@ -26,7 +26,7 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
 
 # Of role haproxy: what HAProxy takes at the port of the Execution API. tests/unit/test_memory.py compares it.
 EXECUTION_API_CONNECTIONS = 3000
-# What else uses that port: the health checks of drills and workers that start.
+# Fewer: health checks, and the workers that start, connect to that port as well.
 MOST_RUNNING_TASKS = 2900
 
 

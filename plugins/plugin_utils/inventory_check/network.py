@@ -60,7 +60,7 @@ def check_addresses(inventory: Inventory) -> Iterator[Finding]:
 def check_web_url(inventory: Inventory) -> Iterator[Finding]:
     """The address of the UI is one at which HAProxy listens. It may follow from an IPv6 address for SSH."""
     for host in inventory.members("haproxy"):
-        url, binds = str(host.get("airflow_web_url", "")), host.get("haproxy_bind", "0.0.0.0")
+        url, binds = str(host.get("airflow_web_url", "")), host.get("haproxy_bind")
         listens = [str(one) for one in (binds if isinstance(binds, list) else [binds])]
         with suppress(ValueError):  # a URL that is none is another rule's finding
             name = urlsplit(url).hostname or ""

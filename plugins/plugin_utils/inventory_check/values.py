@@ -137,7 +137,7 @@ def check_values(inventory: Inventory) -> Iterator[Finding]:
 
 def _remedy(name: str, value: Any, expected: str) -> str:
     rule = rules.RULES.get(name)
-    if isinstance(rule, rules.DataDirectory) and value in rules.SHARED_DIRECTORIES:
+    if isinstance(rule, rules.DataDirectory) and str(value) in rules.SHARED_DIRECTORIES:
         return f"set {name} to a directory of its own, such as {value}/{rule.example}"
     noun = "what is expected, or remove it for the default" if len(expected) > 60 else expected
     return f"set {name} to {noun}"
