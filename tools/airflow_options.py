@@ -1,10 +1,10 @@
-"""Write the names of all settings that the locked Airflow knows, for the preflight.
+"""Write the names of all settings that the locked Airflow knows, and the types of those that are no text.
 
 Run it with the Python of an environment that holds the whole lock, after every change of Airflow's version:
 
     <runtime>/bin/python tools/airflow_options.py
 
-Names only: values and defaults stay Airflow's business.
+Names and types only: values and defaults stay Airflow's business.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+TYPES = ("boolean", "float", "integer")
 OUTPUT = Path(__file__).resolve().parent.parent / "roles" / "preflight" / "files" / "airflow_options.json"
 
 
 def known_options() -> dict[str, Any]:
-    """Return the names as Airflow's own description of its configuration has them, providers included."""
+    """Return the names and types as Airflow's own description of its configuration has them, providers included."""
     from airflow import __version__
     from airflow.configuration import conf
     from kombu.transport import redis
@@ -42,6 +43,19 @@ def known_options() -> dict[str, Any]:
             f"{section}.{option}"
             for section, option in conf.sensitive_config_values
             if option in sections.get(section, set())
+        ),
+        "types": {
+            f"{section}.{option.lower()}": details["type"]
+            for section, description in sorted(conf.configuration_description.items())
+            for option, details in sorted((description.get("options") or {}).items())
+            if details.get("type") in TYPES
+        },
+        # What these have without a value, Airflow decides by other settings, or not at all.
+        "empty": sorted(
+            f"{section}.{option.lower()}"
+            for section, description in conf.configuration_description.items()
+            for option, details in (description.get("options") or {}).items()
+            if details.get("type") in TYPES and details.get("default") in (None, "")
         ),
     }
 

@@ -294,4 +294,16 @@ ROWS = [
         setting("celery_broker_transport_options", fanout_prefix="/x."),
         ("airflow_config.celery_broker_transport_options.fanout_prefix = '/x.'", "True, with which", "remove it"),
     ),
+    Row(
+        "config",
+        "a word for a number",
+        setting("scheduler", max_tis_per_query="many"),
+        (f"{ALL}airflow_config.scheduler.max_tis_per_query = 'many'", "an integer, as Airflow", "or remove it"),
+    ),
+    Row(
+        "config",
+        "an option without a value",
+        setting("core", dagbag_import_timeout=None),
+        ("airflow_config.core.dagbag_import_timeout = null", "a number, as Airflow", "or remove it"),
+    ),
 ]

@@ -52,6 +52,13 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
         "[]",
         "put your bundles into airflow_dag_bundles",
     ),
+    ({"scheduler": {"max_tis_per_query": "many"}}, "scheduler.max_tis_per_query", "'many'", "set it to an integer"),
+    ({"scheduler": {"max_tis_per_query": 1.5}}, "scheduler.max_tis_per_query", "1.5", "set it to an integer"),
+    ({"scheduler": {"max_tis_per_query": True}}, "scheduler.max_tis_per_query", "True", "set it to an integer"),
+    ({"core": {"dagbag_import_timeout": None}}, "core.dagbag_import_timeout", "null", "set it to a number"),
+    ({"core": {"dagbag_import_timeout": [60]}}, "core.dagbag_import_timeout", "[60]", "set it to a number"),
+    ({"core": {"lazy_load_plugins": "yes"}}, "core.lazy_load_plugins", "'yes'", "set it to True or False"),
+    ({"api": {"enable_swagger_ui": ""}}, "api.enable_swagger_ui", "''", "set it to True or False"),
     ({"celery": {"pool": "threads"}}, "celery.pool", "'threads'", "airflow_worker_concurrency"),
     (
         {"celery": {"worker_enable_remote_control": "no"}},
@@ -140,7 +147,9 @@ CONFIG: list[tuple[dict[str, Any], str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("config", "variable", "value", "remedy"), CONFIG, ids=[row[1] for row in CONFIG])
+@pytest.mark.parametrize(
+    ("config", "variable", "value", "remedy"), CONFIG, ids=[f"{row[1]}={row[2]}" for row in CONFIG]
+)
 def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value: str, remedy: str) -> None:
     found = list(config_problems(config, [], OPTIONS))
     assert len(found) == 1
@@ -158,6 +167,11 @@ def test_a_wrong_setting_is_refused(config: dict[str, Any], variable: str, value
         {"core": {"allowed_deserialization_classes": "airflow.*\nmy.*\n"}},
         {"celery_broker_transport_options": {"socket_timeout": 3, "a_name_of_kombus_own": 1}},
         {"celery": {"extra_celery_config": {"worker_max_tasks_per_child": 10}}},
+        {"core": {"dagbag_import_timeout": "60", "lazy_load_plugins": "True", "default_task_execution_timeout": None}},
+        {"core": {"dagbag_import_timeout": "60.5", "lazy_load_plugins": 0, "task_success_overtime": 0.5}},
+        {"scheduler": {"max_tis_per_query": 16.0, "job_heartbeat_sec": "1e1", "scheduler_heartbeat_sec": 0.5}},
+        {"scheduler": {"max_tis_per_query": "$QUERY", "catchup_by_default": "f # as before"}},
+        {"celery": {"json_logs": ""}, "database": {"sql_alchemy_max_overflow": -1}},
         {"celery": {"pool": "prefork", "worker_enable_remote_control": "t", "extra_celery_config": "[]"}},
         {"celery_broker_transport_options": {"fanout_prefix": True, "fanout_patterns": "true"}},
         {"core": {"auth_manager": "airflow_celery_cluster.auth_manager.ClusterAuthManager"}},
@@ -270,9 +284,11 @@ def test_what_the_cluster_tells_celery_is_refused_as_a_further_setting() -> None
     assert found <= config_rules.CELERY_SETTINGS.keys()
 
 
-def test_each_fixed_option_is_one_of_airflows() -> None:
-    for name in (*config_rules.FIXED_OPTIONS, *config_rules.FIXED_VALUES):
-        section, option = name.split(".")
+def test_each_type_and_each_fixed_option_is_of_an_option_of_airflow() -> None:
+    assert set(OPTIONS.empty) | config_rules.FRACTIONS <= OPTIONS.types.keys()
+    assert {OPTIONS.types[name] for name in config_rules.FRACTIONS} == {"integer"}
+    for name in (*config_rules.FIXED_OPTIONS, *config_rules.FIXED_VALUES, *OPTIONS.types):
+        section, _, option = name.rpartition(".")
         assert option in OPTIONS.sections[section]
 
 

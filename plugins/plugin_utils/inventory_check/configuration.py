@@ -200,6 +200,28 @@ def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, An
     )
 
 
+def wrong_type(name: str, value: Any, options: AirflowOptions) -> tuple[str, str] | None:
+    """Return what is expected of a value that Airflow cannot read as the type of its option, and the remedy."""
+    kind = "float" if name in config_rules.FRACTIONS else options.types.get(name)
+    text = airflow_config.text_of(value).strip()
+    # Airflow puts environment variables in.
+    if kind is None or "$" in text or (not text and name in options.empty):
+        return None
+    if kind == "boolean":
+        right = any(text.partition("#")[0].strip().lower() in words for words in airflow_config.BOOLEANS.values())
+    else:
+        try:
+            number = float(text)
+            right = kind == "float" or number.is_integer()
+        except ValueError:
+            right = False
+    if right:
+        return None
+    what = {"boolean": "True or False", "float": "a number", "integer": "an integer"}[kind]
+    version = options.airflow_version
+    return f"{what}, as Airflow {version} reads it", f"set it to {what}, or remove it"
+
+
 def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:
     name = f"{section}.{option}"
     variable, shown = f"airflow_config.{name}", show(value, looks_secret(option) or name in options.sensitive)
@@ -218,7 +240,8 @@ def _option_problem(section: str, option: str, value: Any, options: AirflowOptio
         return None if is_same(value, accepted) else (variable, shown, told[0], told[1])
     known = options.sections[section]
     if base.removeprefix(f"{section}.") in known:
-        return None
+        expected = wrong_type(name, value, options) if base == name else None
+        return (variable, "null" if value is None else shown, *expected) if expected else None
     if name in options.renamed:
         return _renamed(name, value, options.renamed[name])
     is_open = section in config_rules.OPEN_SECTIONS

@@ -70,12 +70,18 @@ class Host:
 
 @dataclass(frozen=True)
 class AirflowOptions:
-    """Names of Airflow's settings, as tools/airflow_options.py writes them."""
+    """Names and types of Airflow's settings, as tools/airflow_options.py writes them.
+
+    :param types: ``boolean``, ``float`` or ``integer`` of each option that is no text.
+    :param empty: those of them that may be empty.
+    """
 
     airflow_version: str
     sections: Mapping[str, Sequence[str]]
     renamed: Mapping[str, str]
     sensitive: Sequence[str]
+    types: Mapping[str, str]
+    empty: Sequence[str]
 
     @classmethod
     def load(cls, path: Path) -> AirflowOptions:
