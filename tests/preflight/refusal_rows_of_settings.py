@@ -306,4 +306,30 @@ ROWS = [
         setting("core", dagbag_import_timeout=None),
         ("airflow_config.core.dagbag_import_timeout = null", "a number, as Airflow", "or remove it"),
     ),
+    Row(
+        "sandbox",
+        "a repository that the sandbox hides",
+        everywhere(airflow_dags_source="git", airflow_dags_git_url="file:///home/git/dags.git"),
+        (f"{ALL}airflow_dags_git_url = 'file:///home/git/dags.git'", "outside /home", "name another directory"),
+    ),
+    Row(
+        "sandbox",
+        "a bundle that the sandbox hides",
+        everywhere(
+            airflow_dag_bundles=[
+                {
+                    "name": "etl",
+                    "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                    "kwargs": {"path": "/root/dags"},
+                }
+            ]
+        ),
+        ("airflow_dag_bundles[0].kwargs.path = '/root/dags'", "outside /root", "ProtectHome: false in airflow_sandbox"),
+    ),
+    Row(
+        "sandbox",
+        "a file of a secrets backend that the sandbox hides",
+        setting("secrets", backend_kwargs={"variables_file_path": "/home/ops/v.json"}),
+        ("airflow_config.secrets.backend_kwargs.variables_file_path = '/home/ops/v.json'", "outside /home"),
+    ),
 ]

@@ -68,7 +68,12 @@ def test_a_sound_inventory_passes(play: Play, sound: Sound, tmp_path: Path) -> N
     draft = sound()
     # What a rule could take for a mistake, and is none.
     draft.everywhere |= {
-        "airflow_config": {"core": {"dagbag_import_timeout": 60}, "acme": {"anything": 1}},
+        "airflow_config": {
+            "core": {"dagbag_import_timeout": "{{ 30 + 30 }}", "lazy_load_plugins": "true"},
+            "celery": {"pool": "prefork", "extra_celery_config": {"worker_max_tasks_per_child": 10}},
+            "secrets": {"backend_kwargs": {"variables_file_path": "/srv/home/v.json"}},
+            "acme": {"anything": 1},
+        },
         "airflow_config_extra_sections": ["acme"],
         "airflow_runtime_extra_requirements": ["apache-airflow-providers-http>=5", "bokeh_sampledata"],
         "haproxy_port": 8443,

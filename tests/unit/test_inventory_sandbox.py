@@ -14,6 +14,9 @@ LOGS = {"logging": {"base_log_folder": "/srv/logs"}}
 # The log store has a directory of its own.
 LOCAL = {"airflow_task_logs": "local"}
 
+GIT = {"airflow_dags_source": "git"}
+LOCAL_BUNDLE = {"name": "x", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+
 
 @pytest.mark.parametrize(
     ("own", "variable"),
@@ -43,6 +46,16 @@ LOCAL = {"airflow_task_logs": "local"}
             "",
         ),
         ({"airflow_config": {"core": {"dags_folder": "/homework/dags"}}}, ""),
+        (
+            {"airflow_config": {"secrets": {"backend_kwargs": {"variables_file_path": "/home/ops/v.json", "x": 1}}}},
+            "airflow_config.secrets.backend_kwargs.variables_file_path",
+        ),
+        (
+            {"airflow_config": {"secrets": {"backend_kwargs": '{"files": ["/srv/v.json", "/root/v.json"]}'}}},
+            "airflow_config.secrets.backend_kwargs.files[1]",
+        ),
+        ({"airflow_config": {"secrets": {"backend_kwargs": '{"/home/x'}}}, ""),
+        ({"airflow_config": {"secrets": {"backend_kwargs": {"variables_file_path": "/tmp/v.json"}}}}, ""),
         ({"backup_settings": {"repo1-path": "/srv/x"}}, "backup_settings.repo1-path"),
         ({"backup_settings": {"repo2-path": "/srv/x"}}, "backup_settings.repo2-path"),
         ({"backup_settings": {"spool-path": "/srv/x"}}, "backup_settings.spool-path"),
@@ -53,6 +66,33 @@ LOCAL = {"airflow_task_logs": "local"}
 def test_a_path_that_the_sandbox_of_a_unit_hides_is_refused(own: dict[str, Any], variable: str) -> None:
     found = check(inventory({"control1": own}, None, LOCAL if "airflow_task_logs" in own else None))
     assert [item.variable for item in found] == ([variable] if variable else [])
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "variable"),
+    [
+        (GIT | {"airflow_dags_git_url": "/home/git/dags.git"}, "airflow_dags_git_url"),
+        (GIT | {"airflow_dags_git_url": "file:///srv/../root/dags%2Egit"}, "airflow_dags_git_url"),
+        (GIT | {"airflow_dags_git_url": "/tmp/dags.git"}, "airflow_dags_git_url"),
+        (GIT | {"airflow_dags_git_url": "ssh://git@h/home/git/dags.git"}, ""),
+        (GIT | {"airflow_dags_git_url": "git@h:/home/git/dags.git"}, ""),
+        ({"airflow_dags_git_url": "/home/git/dags.git"}, ""),
+        (
+            GIT | {"airflow_dags_git_url": "/home/dags.git", "airflow_worker_sandbox": {"ProtectHome": "read-only"}},
+            "",
+        ),
+        ({"airflow_dag_bundles": [{"name": "x", "url": "file:///home/x.git"}]}, "airflow_dag_bundles[0].url"),
+        (
+            {"airflow_dag_bundles": [LOCAL_BUNDLE | {"kwargs": {"path": "/home/x"}}]},
+            "airflow_dag_bundles[0].kwargs.path",
+        ),
+        ({"airflow_dag_bundles": [LOCAL_BUNDLE | {"kwargs": {"path": "/srv/home/x"}}]}, ""),
+    ],
+)
+def test_a_source_of_dags_that_the_sandbox_hides_is_refused(everywhere: dict[str, Any], variable: str) -> None:
+    found = check(inventory(everywhere=everywhere))
+    assert {item.variable for item in found} == ({variable} if variable else set())
+    assert all("(docs/sandbox.md)" in item.expected for item in found)
 
 
 def test_what_is_hidden_is_what_the_sandbox_says() -> None:
