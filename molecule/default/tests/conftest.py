@@ -148,16 +148,19 @@ def play(cluster: Cluster) -> Play:
 
 @pytest.fixture(scope="session")
 def starts(cluster: Cluster, connect: Callable[[str], Host]) -> Callable[..., dict[str, str]]:
-    """Return, for each unit of the cluster, an id that is new whenever the unit starts."""
+    """Return, for each unit of the cluster, an id that is new whenever the unit starts.
+
+    A service that a timer starts has none: the timer may start the service at any time.
+    """
 
     def snapshot(*hosts: str) -> dict[str, str]:
         found: dict[str, str] = {}
         for name in hosts or cluster.groups["all"]:
             patterns = " ".join(f"'{unit}'" for unit in UNITS)
-            shown = connect(name).check_output(f"systemctl show --property=Id,InvocationID {patterns}")
+            shown = connect(name).check_output(f"systemctl show --property=Id,InvocationID,TriggeredBy {patterns}")
             for block in shown.split("\n\n"):
                 values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-                if values.get("InvocationID"):
+                if values.get("InvocationID") and ".timer" not in values.get("TriggeredBy", ""):
                     found[f"{name}:{values['Id'].removesuffix('.service')}"] = values["InvocationID"]
         return found
 
