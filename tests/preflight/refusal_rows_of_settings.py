@@ -332,4 +332,16 @@ ROWS = [
         setting("secrets", backend_kwargs={"variables_file_path": "/home/ops/v.json"}),
         ("airflow_config.secrets.backend_kwargs.variables_file_path = '/home/ops/v.json'", "outside /home"),
     ),
+    Row(
+        "dags",
+        "DAGs beside the inventory",
+        everywhere(airflow_dags_dir="{{ inventory_dir }}/.."),
+        (f"{ALL}airflow_dags_dir", "the inventory with its secrets", "a directory of their own"),
+    ),
+    Row(
+        "dags",
+        "backups among the stored logs",
+        everywhere(backup_repository="/srv/airflow-logs/backups", log_store_dir="/srv/airflow-logs"),
+        ("backup_repository = '/srv/airflow-logs/backups'", "apart from log_store_dir (/srv/airflow-logs)"),
+    ),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import dag_bundles
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check import check, dags
 from sample_inventory import inventory, only
 
 
@@ -15,6 +15,25 @@ def test_a_git_source_needs_its_url() -> None:
     assert {item.variable for item in found} == {"airflow_dags_git_url"}
     git = {"airflow_dags_source": "git", "airflow_dags_git_url": "https://git.example.org/x.git"}
     assert check(inventory(everywhere=git)) == []
+
+
+@pytest.mark.parametrize("variable", ["airflow_dags_dir", "airflow_plugins_dir"])
+@pytest.mark.parametrize("private", dags.PRIVATE)
+@pytest.mark.parametrize(("path", "refused"), [(".", True), ("deploy/x", True), ("../beside", False)])
+def test_what_airflow_reads_holds_nothing_private(
+    variable: str, private: str, path: str, refused: bool, tmp_path: Path
+) -> None:
+    directory = tmp_path / "repository"
+    directory.mkdir()
+    found = check(inventory(everywhere={variable: str(directory), private: str(directory / path)}))
+    assert {item.variable for item in found} == ({variable} if refused else set())
+    assert all(f"{directory / path} ({dags.PRIVATE[private]})" in item.expected for item in found)
+
+
+def test_a_directory_of_one_host_is_private_for_all(tmp_path: Path) -> None:
+    own, everywhere = {"control1": {"backup_fetch_dir": str(tmp_path)}}, {"airflow_dags_dir": str(tmp_path)}
+    found = check(inventory(own, everywhere=everywhere))
+    assert "host worker1" in {item.where for item in found}
 
 
 def test_bundles_and_credentials_are_checked_on_each_host() -> None:

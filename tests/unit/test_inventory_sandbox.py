@@ -100,6 +100,24 @@ def test_what_is_hidden_is_what_the_sandbox_says() -> None:
     assert sandbox.SETTINGS["ProtectSystem"] == "strict"
 
 
+@pytest.mark.parametrize(
+    ("repository", "logs", "refused"),
+    [
+        ("/srv/data", "/srv/data", True),
+        ("/srv/data/backups", "/srv/data", True),
+        ("/srv/data", "/srv/data/logs", True),
+        ("/srv/data/backups", "/srv/data/logs", False),
+        ("/srv/data", "/srv/data-logs", False),
+    ],
+)
+def test_backups_and_stored_logs_are_apart(repository: str, logs: str, refused: bool) -> None:
+    own = {"control1": {"backup_repository": repository}}
+    found = check(inventory(own, everywhere={"log_store_dir": logs}))
+    assert [item.variable for item in found] == (["backup_repository"] if refused else [])
+    store = {"control1": own["control1"] | {"backup_settings": {"repo1-type": "s3"}}}
+    assert check(inventory(store, everywhere={"log_store_dir": logs})) == []
+
+
 def test_backups_that_are_lost_with_their_host_are_worth_a_warning() -> None:
     assert backup_warnings(inventory()) == []
     assert backup_warnings(inventory(everywhere={"backup_fetch_dir": "/srv/copies"})) == []

@@ -7,6 +7,9 @@ can be tested by itself. Each module has the rules of one subject.
 from __future__ import annotations
 
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.backups import (
+    check_data_directories,
+)
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.capacity import (
     check_connections,
     check_failover,
@@ -71,6 +74,7 @@ def check(inventory: Inventory) -> list[Finding]:
         check_service_authorities,
         check_dags,
         check_bundle_packages,
+        check_data_directories,
         check_queues,
         check_airflow_config,
         check_config_packages,

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.findings import Finding, show
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.model import (
     Host,
     Inventory,
     is_true,
     text_of,
 )
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_check.sandbox import is_below
+
+
+def check_data_directories(inventory: Inventory) -> Iterator[Finding]:
+    """The backups and the stored logs of a host are apart: the clean-up and the removal of one must leave the other."""
+    for host in inventory.cluster:
+        if not {"postgres", "airflow_api_server"} <= host.groups:
+            continue
+        if not inventory.sound(host, "backup_repository", "log_store_dir"):
+            continue
+        repository, logs = repository_of(host), text_of(host, "log_store_dir")
+        if repository and (is_below(repository, logs) or is_below(logs, repository)):
+            yield Finding(
+                f"host {host.name}",
+                "backup_repository",
+                show(repository),
+                f"a directory apart from log_store_dir ({logs}): old logs are removed, and each has its own owner",
+                "set one of them to another directory",
+            )
 
 
 def backup_warnings(inventory: Inventory) -> list[str]:

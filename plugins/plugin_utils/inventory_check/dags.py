@@ -19,11 +19,20 @@ from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.inventory_c
     text_of,
 )
 
+# Directories on the controller whose content is for no task.
+PRIVATE = {
+    "inventory_dir": "the inventory with its secrets",
+    "certificates_dir": "the authority with its key",
+    "backup_fetch_dir": "copies of the backups",
+}
 NO_DAGS = "put the DAGs into a directory dags beside the playbook or the inventory, or set airflow_dags_dir"
 
 
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
-    """A git source has a URL, a release can hold each local directory, and bundles and credentials are complete."""
+    """A git source has a URL, a release may hold each local directory, and bundles and credentials are complete."""
+    private = sorted(
+        {(path, what) for host in inventory.cluster for name, what in PRIVATE.items() if (path := text_of(host, name))}
+    )
     for host in inventory.cluster:
         source = str(host.get("airflow_dags_source", ""))
         for name in ("airflow_dags_dir", "airflow_plugins_dir"):
@@ -39,6 +48,16 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
                     show(directory),
                     f"a directory of which everything can be copied, but {error}",
                     "correct or remove that path" if Path(directory).is_dir() else NO_DAGS,
+                )
+            root = Path(directory).resolve()
+            held = [f"{path} ({what})" for path, what in private if Path(path).resolve().is_relative_to(root)]
+            if held:
+                yield Finding(
+                    f"host {host.name}",
+                    name,
+                    show(directory),
+                    f"a directory without {', '.join(held)}: all of it is copied to each host, where each task reads it",
+                    f"move the files for Airflow into a directory of their own, and set {name} to that directory",
                 )
         if source == "git" and not str(host.get("airflow_dags_git_url", "")):
             yield Finding(
