@@ -56,7 +56,7 @@ def check_dags(inventory: Inventory) -> Iterator[Finding]:
                     f"host {host.name}",
                     name,
                     show(directory),
-                    f"a directory without {', '.join(held)}: all of it is copied to each host, where each task reads it",
+                    f"a directory without {', '.join(held)}: all of it is copied to each host, and each task reads it",
                     f"move the files for Airflow into a directory of their own, and set {name} to that directory",
                 )
         if source == "git" and not str(host.get("airflow_dags_git_url", "")):
