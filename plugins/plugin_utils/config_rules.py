@@ -189,15 +189,6 @@ MAIL_SECTION = "smtp"
 MAIL_OPTIONS = frozenset({"email.ssl_context"})
 # The scheduler would publish the arguments of each task, with the token, to everybody who reads Celery's events.
 SENT_EVENTS = "task_send_sent_event"
-# Airflow describes these as integers, and reads them as numbers with a fraction.
-FRACTIONS = frozenset(
-    {
-        "core.task_success_overtime",
-        "metrics.otel_interval_milliseconds",
-        "scheduler.parsing_cleanup_interval",
-        "scheduler.scheduler_heartbeat_sec",
-    }
-)
 # Airflow hands these sections to a library as they are, so a name that it does not describe may be right.
 # Only what is spelt almost like a known name is a mistake for certain.
 OPEN_SECTIONS = frozenset(

@@ -202,24 +202,27 @@ def _mail_problem(section: str, option: str, value: Any, config: Mapping[str, An
 
 def wrong_type(name: str, value: Any, options: AirflowOptions) -> tuple[str, str] | None:
     """Return what is expected of a value that Airflow cannot read as the type of its option, and the remedy."""
-    kind = "float" if name in config_rules.FRACTIONS else options.types.get(name)
+    kind = options.types.get(name)
     text = airflow_config.text_of(value).strip()
     # Airflow puts environment variables in.
-    if kind is None or "$" in text or (not text and name in options.empty):
+    if kind is None or "$" in text or (not text and name in options.empty) or _is_of_type(kind, text):
         return None
-    if kind == "boolean":
-        right = any(text.partition("#")[0].strip().lower() in words for words in airflow_config.BOOLEANS.values())
-    else:
-        try:
-            number = float(text)
-            right = kind == "float" or number.is_integer()
-        except ValueError:
-            right = False
-    if right:
-        return None
-    what = {"boolean": "True or False", "float": "a number", "integer": "an integer"}[kind]
+    what = {"boolean": "True or False", "float": "a number", "integer": "an integer", "json": "JSON"}[kind]
     version = options.airflow_version
     return f"{what}, as Airflow {version} reads it", f"set it to {what}, or remove it"
+
+
+def _is_of_type(kind: str, text: str) -> bool:
+    if kind == "boolean":
+        return any(text.partition("#")[0].strip().lower() in words for words in airflow_config.BOOLEANS.values())
+    try:
+        if kind == "json":
+            json.loads(text)
+            return True
+        number = float(text)
+        return kind == "float" or number.is_integer()
+    except ValueError:
+        return False
 
 
 def _option_problem(section: str, option: str, value: Any, options: AirflowOptions) -> Problem | None:

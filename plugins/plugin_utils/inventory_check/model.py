@@ -72,7 +72,7 @@ class Host:
 class AirflowOptions:
     """Names and types of Airflow's settings, as tools/airflow_options.py writes them.
 
-    :param types: ``boolean``, ``float`` or ``integer`` of each option that is no text.
+    :param types: ``boolean``, ``float``, ``integer`` or ``json`` of each option that is no text.
     :param empty: those of them that may be empty.
     """
 
