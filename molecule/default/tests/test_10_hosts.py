@@ -125,6 +125,13 @@ def test_units_run_now_and_after_a_boot(cluster: Cluster, connect: Connect, name
     assert host.run("systemctl list-units --failed --plain --no-legend").stdout.strip() == ""
 
 
+def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) -> None:
+    host = connect(name)
+    # molecule/default/create.yml
+    assert host.check_output("umask") == "0077"
+    assert host.check_output("find -L /opt/airflow/dags/current /opt/airflow/plugins/current ! -perm -o=r") == ""
+
+
 def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Connect, name: str) -> None:
     listed = connect(name).check_output("systemctl list-units --all --plain --no-legend 'airflow-*.service'")
     found = {line.split()[0].removesuffix(".service") for line in listed.splitlines()}
