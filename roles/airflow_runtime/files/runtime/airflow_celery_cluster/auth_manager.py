@@ -2,11 +2,16 @@
 
 The FAB provider's own logout removes the cookies from the browser. The session in the database and the token stay
 valid, so a copied cookie would outlive the logout by hours.
+
+Airflow asks the database in the event loop whether a token is revoked and who its user is. While the database does not
+answer, the event loop would not answer HAProxy's health checks, and HAProxy would take each API server out of service.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import flask
 from airflow import settings
@@ -20,6 +25,7 @@ from airflow_celery_cluster import connections
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from airflow.providers.fab.auth_manager.models import User
     from fastapi import FastAPI, Request, Response
 
 
@@ -32,7 +38,19 @@ class SharedSessionKey(RuntimeError):
 
 
 class ClusterAuthManager(FabAuthManager):
-    """Flask-AppBuilder's users, roles and login, and a complete logout."""
+    """Flask-AppBuilder's users, roles and login; the database is not asked in the event loop."""
+
+    # The cache of users is not made for several threads.
+    _users = Lock()
+
+    async def get_user_from_token(self, token: str) -> User:
+        """Return the user of a token. Raises InvalidTokenError."""
+        return await run_in_threadpool(asyncio.run, super().get_user_from_token(token))
+
+    def deserialize_user(self, token: dict[str, Any]) -> User:
+        """Return the user of the claims of a token, who is kept for ``[fab] cache_ttl`` seconds."""
+        with self._users:
+            return super().deserialize_user(token)
 
     def get_fastapi_app(self) -> FastAPI | None:
         """Return the application below ``/auth``. Raises SharedSessionKey if workers hold the key of the sessions."""
