@@ -36,9 +36,11 @@ def run_of(client: AirflowClient, tasks: int, seconds: int) -> str:
 
 def finished(cluster: Cluster, run_id: str, seconds: float = 300) -> str:
     """Wait for the end of a run, whatever the API does meanwhile; return its state."""
+    # One client, because the front door limits logins.
+    client = cluster.client()
 
     def over() -> str | None:
-        run = cluster.client().run(DAG, run_id)
+        run = client.run(DAG, run_id)
         return run.state if run.finished else None
 
     return wait_for(over, what=f"the end of {run_id}", seconds=seconds, transient=TRANSIENT)
