@@ -30,6 +30,7 @@ AIRFLOW_COMMAND = "/usr/local/bin/airflow"
 # Each version of the command of this project has one of them.
 AIRFLOW_COMMAND_TEXTS = ("/usr/local/sbin/airflow-run", "/etc/airflow/database/airflow.cfg")
 POSTGRES_CONFIG = "/etc/postgresql/*/main/conf.d/airflow.conf"
+POSTGRES_START = "etc/postgresql/{}/main/start.conf"
 # A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data
 # over.
 KEPT = ".uninstalled"
@@ -249,7 +250,12 @@ def check_files(wanted: list[str], take_over: list[str], root: str = "/") -> lis
 
 def check_postgres_version(debian: str, own: list[str], root: str = "/") -> list[dict[str, str]]:
     """Compare the version of the deployed metadata database with the one of this Debian release."""
-    deployed = [path.split("/")[3] for path in _matches(root, POSTGRES_CONFIG)]
+    # pg_upgradecluster leaves the former database, without automatic start; pg_dropcluster leaves airflow.conf.
+    deployed = [
+        path.split("/")[3]
+        for path in _matches(root, POSTGRES_CONFIG)
+        if "auto" in read(root + POSTGRES_START.format(path.split("/")[3])).splitlines()
+    ]
     version = POSTGRES_VERSIONS.get(debian)
     if "postgres" not in own or not deployed or version is None or version in deployed:
         return []

@@ -218,19 +218,24 @@ def test_postgres_versions_are_those_of_the_role() -> None:
 @pytest.mark.parametrize(
     ("debian", "deployed", "refused"),
     [
-        ("12", ["15"], False),
-        ("13", ["17"], False),
-        ("13", ["15"], True),
-        ("12", ["17"], True),
-        ("13", ["15", "17"], False),  # after pg_upgradecluster
-        ("13", [], False),
-        ("14", ["15"], False),  # refused for its release
+        ("12", {"15": "auto"}, False),
+        ("13", {"17": "auto"}, False),
+        ("13", {"15": "# how it starts\nauto"}, True),
+        ("12", {"17": "auto"}, True),
+        ("13", {"15": "manual"}, False),  # after pg_upgradecluster, which gives the new database no airflow.conf
+        ("13", {"15": ""}, False),  # and after pg_dropcluster
+        ("13", {"15": "manual", "17": "auto"}, False),
+        ("13", {}, False),
+        ("14", {"15": "auto"}, False),  # refused for its release
     ],
 )
 def test_a_database_of_another_debian_release_is_refused(
-    tmp_path: Path, debian: str, deployed: list[str], refused: bool
+    tmp_path: Path, debian: str, deployed: dict[str, str], refused: bool
 ) -> None:
-    root = put(tmp_path, {f"/etc/postgresql/{version}/main/conf.d/airflow.conf": "" for version in deployed})
+    places = {version: f"/etc/postgresql/{version}/main" for version in deployed}
+    settings = {f"{place}/conf.d/airflow.conf": "" for place in places.values()}
+    starts = {f"{places[version]}/start.conf": f"{start}\n" for version, start in deployed.items() if start}
+    root = put(tmp_path, settings | starts)
     found = host_state.check_postgres_version(debian, host_state.own_components(root), root)
     assert bool(found) == refused
     assert not refused or (Path(__file__).parents[2] / found[0]["remedy"].split("as ")[1].split(" ")[0]).is_file()
