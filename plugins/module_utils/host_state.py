@@ -30,7 +30,6 @@ AIRFLOW_COMMAND = "/usr/local/bin/airflow"
 # Each version of the command of this project has one of them.
 AIRFLOW_COMMAND_TEXTS = ("/usr/local/sbin/airflow-run", "/etc/airflow/database/airflow.cfg")
 POSTGRES_CONFIG = "/etc/postgresql/*/main/conf.d/airflow.conf"
-POSTGRES_START = "etc/postgresql/{}/main/start.conf"
 # A removal that keeps the data leaves the configuration under a name with this end. The next deployment takes the data
 # over.
 KEPT = ".uninstalled"
@@ -254,7 +253,7 @@ def check_postgres_version(debian: str, own: list[str], root: str = "/") -> list
     deployed = [
         path.split("/")[3]
         for path in _matches(root, POSTGRES_CONFIG)
-        if "auto" in read(root + POSTGRES_START.format(path.split("/")[3])).splitlines()
+        if "auto" in read(root + path.lstrip("/").replace("conf.d/airflow.conf", "start.conf")).splitlines()
     ]
     version = POSTGRES_VERSIONS.get(debian)
     if "postgres" not in own or not deployed or version is None or version in deployed:

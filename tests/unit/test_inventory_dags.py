@@ -30,6 +30,12 @@ def test_what_airflow_reads_holds_nothing_private(
     assert all(f"{directory / path} ({dags.PRIVATE[private]})" in item.expected for item in found)
 
 
+def test_an_inventory_without_a_directory_hides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``inventory_dir`` of ``--inventory host,`` is null."""
+    monkeypatch.chdir(tmp_path)
+    assert check(inventory(everywhere={"airflow_dags_dir": str(tmp_path), "inventory_dir": None})) == []
+
+
 def test_a_directory_of_one_host_is_private_for_all(tmp_path: Path) -> None:
     own, everywhere = {"control1": {"backup_fetch_dir": str(tmp_path)}}, {"airflow_dags_dir": str(tmp_path)}
     found = check(inventory(own, everywhere=everywhere))

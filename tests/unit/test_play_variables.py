@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from test_role_tasks import tasks_below
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLES = PROJECT / "roles"
@@ -18,7 +19,7 @@ STATIC, DYNAMIC = "ansible.builtin.import_role", "ansible.builtin.include_role"
 EXPRESSIONS = ("when", "failed_when", "changed_when", "until", "that")
 TASKS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # A name that may be undefined: there is a default beside it, or a question whether it is there.
-GUARDED = r"\s*(?:\||is\s+(?:not\s+)?defined|}}\s*is)"
+GUARDED = r"\s*(?:\|\s*d(?:efault)?\b|is\s+(?:not\s+)?defined)"
 
 
 def load(path: Path) -> Any:
@@ -40,13 +41,6 @@ def variables_of(role: str) -> dict[str, str]:
 ALL_DEFAULTS = frozenset().union(*(defaults_of(path.name) for path in ROLES.iterdir()))
 
 
-def steps(tasks: Any) -> Iterator[dict[str, Any]]:
-    for task in tasks or ():
-        yield task
-        for part in ("block", "rescue", "always"):
-            yield from steps(task.get(part))
-
-
 @cache
 def reached(role: str, entry: str) -> tuple[frozenset[Path], frozenset[tuple[str, str, bool]]]:
     """Return the files of tasks that an entry of a role reaches, and (role, entry, is static) of other roles."""
@@ -58,7 +52,7 @@ def reached(role: str, entry: str) -> tuple[frozenset[Path], frozenset[tuple[str
         if path in files or not path.exists():
             continue
         files.add(path)
-        for task in steps(load(path)):
+        for task in tasks_below(load(path)):
             for action in TASKS:
                 named = task.get(action)
                 name = named.get("file") if isinstance(named, dict) else named
@@ -68,7 +62,7 @@ def reached(role: str, entry: str) -> tuple[frozenset[Path], frozenset[tuple[str
     return frozenset(files), frozenset(roles)
 
 
-def roles_of(task: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def roles_of(task: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     for action in (STATIC, DYNAMIC):
         if action in task:
             yield task[action]["name"].removeprefix(PREFIX), task[action].get("tasks_from", "main"), action == STATIC
@@ -115,7 +109,7 @@ def used(text: str, role: str) -> set[str]:
     todo, seen = [text], set()
     while todo:
         part = todo.pop()
-        for name in re.findall(r"(?<![\w.'\"/-])([a-z_]+[a-z0-9_]*)\b(?!" + GUARDED + r")(?!\s*[:=(])", part):
+        for name in re.findall(r"(?<![\w.'\"/-])([a-z_]+[a-z0-9_]*)\b(?!" + GUARDED + r")(?!\s*(?:[:(]|=(?!=)))", part):
             if name in ALL_DEFAULTS:
                 found.add(name)
             elif name in variables_of(role) and name not in seen:
@@ -137,9 +131,8 @@ def test_the_defaults_of_each_variable_are_known_to_the_play(play: dict[str, Any
     for entry in play.get("roles", ()):
         name = entry if isinstance(entry, str) else entry.get("role", entry.get("name"))
         direct.add((name.removeprefix(PREFIX), "main", True))
-    for part in ("pre_tasks", "tasks", "post_tasks", "handlers"):
-        for task in steps(play.get(part)):
-            direct |= set(roles_of(task))
+    for task in tasks_below([play]):
+        direct |= set(roles_of(task))
     everything = closure(direct)
     known = frozenset().union(*(defaults_of(role) for role, _entry, static in everything if static))
     missing = {}

@@ -31,7 +31,12 @@ NO_DAGS = "put the DAGs into a directory dags beside the playbook or the invento
 def check_dags(inventory: Inventory) -> Iterator[Finding]:
     """A git source has a URL, a release may hold each local directory, and bundles and credentials are complete."""
     private = sorted(
-        {(path, what) for host in inventory.cluster for name, what in PRIVATE.items() if (path := text_of(host, name))}
+        {
+            (text_of(host, name), what)
+            for host in inventory.cluster
+            for name, what in PRIVATE.items()
+            if host.get(name, "")
+        }
     )
     for host in inventory.cluster:
         source = str(host.get("airflow_dags_source", ""))

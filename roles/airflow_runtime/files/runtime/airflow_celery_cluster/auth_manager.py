@@ -41,7 +41,7 @@ class ClusterAuthManager(FabAuthManager):
     """Flask-AppBuilder's users, roles and login; the database is not asked in the event loop."""
 
     # The cache of users is not made for several threads.
-    _users = Lock()
+    _cache_lock = Lock()
 
     async def get_user_from_token(self, token: str) -> User:
         """Return the user of a token. Raises InvalidTokenError."""
@@ -49,7 +49,7 @@ class ClusterAuthManager(FabAuthManager):
 
     def deserialize_user(self, token: dict[str, Any]) -> User:
         """Return the user of the claims of a token, who is kept for ``[fab] cache_ttl`` seconds."""
-        with self._users:
+        with self._cache_lock:
             return super().deserialize_user(token)
 
     def get_fastapi_app(self) -> FastAPI | None:
