@@ -21,7 +21,8 @@ DIRECTORIES = {
     "Redis' files": ("/var/lib/redis",),
     "PostgreSQL's log": ("/var/log/postgresql",),
 }
-PAGE = os.sysconf("SC_PAGE_SIZE")
+# Of /proc/PID/smaps_rollup. Each shared page counts once, and the pages of files, which the kernel takes back, do not.
+MEMORY = ("Pss_Anon", "Pss_Shmem")
 ROWS = "select 'rows of ' || current_database(), coalesce(sum(n_live_tup), 0)::bigint from pg_stat_user_tables"
 SIZE = "select 'MiB of ' || current_database(), pg_database_size(current_database()) >> 20"
 SESSIONS = "select 'sessions of ' || current_database(), count(*) from pg_stat_activity"
@@ -36,6 +37,12 @@ def output(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+def memory(process: Path) -> int:
+    """Return the memory of a process, in KiB."""
+    lines = (line.split() for line in (process / "smaps_rollup").read_text().splitlines())
+    return sum(int(size) for name, size, *_ in lines if name.rstrip(":") in MEMORY)
+
+
 def units(found: Counter[str]) -> None:
     """Count memory, open files and processes of each unit."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -43,7 +50,7 @@ def units(found: Counter[str]) -> None:
             # From /proc: the path below /sys/fs/cgroup depends on the version of the control groups.
             unit = re.findall(r"/([^/\n]+)[.]service", (process / "cgroup").read_text())
             if unit and unit[-1].startswith(UNITS):
-                found[f"MiB of {unit[-1]}"] += int((process / "statm").read_text().split()[1]) * PAGE >> 20
+                found[f"KiB of {unit[-1]}"] += memory(process)
                 found[f"open files of {unit[-1]}"] += sum(1 for _ in (process / "fd").iterdir())
                 found[f"processes of {unit[-1]}"] += 1
 

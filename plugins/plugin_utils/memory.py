@@ -35,11 +35,14 @@ AIRFLOW_PROCESS: Mapping[str, int] = {
     "airflow_triggerer": 200,
     "flower": 50,
 }
-# A worker that shares its host with the control plane; each slot may be a task.
+# A worker that shares its host with the control plane; each slot may be a task. Memory of its own, without that of its
+# parent, has a slot's process 47 after its first task, and a task that does nothing 23 [measured].
 WORKER = 300
-WORKER_SLOT = 60
-# A worker alone on its host without a task: each slot is a process [measured with 50 slots: 1009 in all].
-IDLE_SLOT = 14
+WORKER_SLOT = 70
+# A worker alone on its host when no task runs
+IDLE_SLOT = 50
+# What such a worker gets of the memory: the default of airflow_worker_memory_max
+WORKER_SHARE = 90
 
 WEIGHTS: Mapping[str, int] = {"postgres": 4, "redis": 1, "airflow": 3, "worker": 8}
 
@@ -352,13 +355,14 @@ def problems(host: str, machine: int, groups: Groups, value: Value) -> Iterator[
     explicit = {part: size for part, size in explicit_of(host, total, value).items() if size and part in load.least()}
     least = load.least()
     yield from buffer_problems(host, found, load, value)
-    if "airflow_worker" in load.groups and not least and total < (idle := WORKER + IDLE_SLOT * load.slots):
+    limit = explicit_of(host, total, value)["worker"] or total * WORKER_SHARE // 100
+    if "airflow_worker" in load.groups and not least and limit < (idle := WORKER + IDLE_SLOT * load.slots):
         name = "airflow_worker_autoscale" if value(host, "airflow_worker_autoscale") else "airflow_worker_concurrency"
         yield Problem(
             name,
             str(value(host, name)),
-            f"at most {max(0, (total - WORKER) // IDLE_SLOT)} slots on a worker with {total} MiB: without any task, "
-            f"{WORKER} and {IDLE_SLOT} for each slot are {idle}",
+            f"at most {max(0, (limit - WORKER) // IDLE_SLOT)} slots on a worker that may use {limit} of {total} MiB "
+            f"(airflow_worker_memory_max): without any task, {WORKER} and {IDLE_SLOT} for each slot are {idle}",
             f"lower {name}, or give the machine more memory",
         )
     small = False

@@ -179,7 +179,7 @@ def problems(machine: int, groups: Any = None, **variables: Any) -> list[memory.
 def test_a_sound_machine_has_no_problem() -> None:
     assert problems(1970) == []
     assert problems(8192, redis_memory_mb=512, postgres_memory_mb=2048) == []
-    assert list(memory.problems("worker1", 900, GROUPS, value_of({}))) == []
+    assert list(memory.problems("worker1", 900, GROUPS, value_of({"worker1": {"airflow_worker_concurrency": 8}}))) == []
 
 
 def test_slots_whose_processes_alone_exceed_the_memory_of_a_worker_are_refused() -> None:
@@ -187,13 +187,17 @@ def test_slots_whose_processes_alone_exceed_the_memory_of_a_worker_are_refused()
         return list(memory.problems("worker1", machine, GROUPS, value_of({"worker1": variables})))
 
     # The demo, docs/requirements.md, and the cluster of tools/size_benchmark.py.
-    for machine, slots in ((900, 4), (950, 5), (1950, 16), (4096, 50), (16_000, 1000)):
+    for machine, slots in ((900, 4), (950, 5), (1950, 16), (4096, 50), (16_000, 280)):
         assert on_worker(machine, airflow_worker_concurrency=slots) == []
     (found,) = on_worker(2048, airflow_worker_concurrency=1000)
     assert (found.variable, found.value) == ("airflow_worker_concurrency", "1000")
-    assert "at most 124 slots on a worker with 2048 MiB" in found.expected
+    assert "at most 30 slots on a worker that may use 1843 of 2048 MiB" in found.expected
     (found,) = on_worker(2048, airflow_worker_autoscale=[200, 4])
     assert (found.variable, found.value) == ("airflow_worker_autoscale", "[200, 4]")
+    # Its limit counts, not the memory of its machine.
+    (found,) = on_worker(8192, airflow_worker_memory_max="1G")
+    assert "at most 14 slots on a worker that may use 1024 of 8192 MiB" in found.expected
+    assert on_worker(8192, airflow_worker_memory_max="infinity") == []
 
 
 def test_the_limit_of_slots_is_below_what_haproxy_takes() -> None:
@@ -239,7 +243,7 @@ def test_a_machine_has_not_what_the_inventory_says() -> None:
 
 def test_a_worker_beside_the_control_plane_gets_a_share() -> None:
     shared = GROUPS | {"airflow_worker": ["control1"]}
-    assert memory.host_plan("control1", 8192, shared, value_of({})).parts["worker"] >= 300 + 16 * 60
+    assert memory.host_plan("control1", 8192, shared, value_of({})).parts["worker"] >= 300 + 16 * 70
     (found,) = problems(8192, shared, airflow_worker_memory_max="90%")
     assert found.value == "90%"
 

@@ -100,9 +100,10 @@ def repeat_start() -> None:
 
 def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
+    # First, so that no garbage collection comes before it.
+    supervision.share_memory()
     fence.bind_tasks_to_supervisor()
     supervision.keep_connection()
-    supervision.share_memory()
 
 
 def tell_fence(args: tuple[Any, ...], **_: Any) -> None:
