@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from .conftest import PROJECT, Play
@@ -54,6 +55,39 @@ def test_a_new_copy_replaces_only_older_copies_of_the_same_database(play: Play, 
     run = play(str(playbook), inventory)
     assert run.status == 0, run.refusal
     assert {path.name for path in copies.iterdir()} == {*kept, new}
+
+
+@pytest.mark.parametrize(("former", "refused"), [([OTHER], False), ([], True), (None, True)])
+def test_a_copy_is_followed_by_one_of_the_same_repository(
+    play: Play, tmp_path: Path, former: list[str] | None, refused: bool
+) -> None:
+    copies, inventory, playbook = tmp_path / "copies", tmp_path / "hosts.ini", tmp_path / "copy.yml"
+    copy_of(copies, "latest", OTHER)
+    inventory.write_text("control1 ansible_connection=local\n")
+    record = {"system_id": DATABASE} | ({} if former is None else {"former_system_ids": former})
+    tasks = str(PROJECT / "roles/backup/tasks/copy_to_controller.yml")
+    playbook.write_text(
+        yaml.safe_dump(
+            [
+                {
+                    "hosts": "control1",
+                    "gather_facts": False,
+                    "vars": {
+                        "backup_fetch_dir": str(copies),
+                        "backup_repository": str(tmp_path),
+                        "__backup_last": record,
+                    },
+                    "tasks": [{"ansible.builtin.include_tasks": tasks}],
+                }
+            ]
+        )
+    )
+    run = play(str(playbook), inventory)
+    # Without a repository here, a copy that is not refused ends at its snapshot.
+    assert run.status != 0
+    assert ("a copy of another database's backups, and stays" in run.refusal) is refused
+    made = [path for path in copies.iterdir() if path.name != "latest"]
+    assert [json.loads((path / "backup.json").read_text()) for path in made] == ([] if refused else [record])
 
 
 def test_a_copy_that_is_brought_to_a_host_replaces_only_its_own_stanza(tmp_path: Path) -> None:

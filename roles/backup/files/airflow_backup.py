@@ -122,6 +122,8 @@ class Backup:
         self.remove_stale_copy()
         self.pgbackrest(f"--type={kind}", "backup")
         made, oldest = self.backups()[-1], self.backups()[0]
+        # One for each time that the repository was told of another version of PostgreSQL
+        *former, database = [str(one["system-id"]) for one in self.info()["db"]]
         record: dict[str, Any] = {
             "when": stopped(made).isoformat(),
             "kind": made["type"],
@@ -130,7 +132,8 @@ class Backup:
             "database_bytes": made["info"]["size"],
             "oldest": stopped(oldest).isoformat(),
             "elsewhere": self.elsewhere,
-            "system_id": str(self.info()["db"][-1]["system-id"]),
+            "system_id": database,
+            "former_system_ids": former,
             "verified": False,
         }
         try:
