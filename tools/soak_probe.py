@@ -21,8 +21,6 @@ DIRECTORIES = {
     "Redis' files": ("/var/lib/redis",),
     "PostgreSQL's log": ("/var/log/postgresql",),
 }
-# Of /proc/PID/smaps_rollup. Each shared page counts once, and the pages of files, which the kernel takes back, do not.
-MEMORY = ("Pss_Anon", "Pss_Shmem")
 ROWS = "select 'rows of ' || current_database(), coalesce(sum(n_live_tup), 0)::bigint from pg_stat_user_tables"
 SIZE = "select 'MiB of ' || current_database(), pg_database_size(current_database()) >> 20"
 SESSIONS = "select 'sessions of ' || current_database(), count(*) from pg_stat_activity"
@@ -38,9 +36,12 @@ def output(*command: str) -> list[str]:
 
 
 def memory(process: Path) -> int:
-    """Return the memory of a process, in KiB."""
-    lines = (line.split() for line in (process / "smaps_rollup").read_text().splitlines())
-    return sum(int(size) for name, size, *_ in lines if name.rstrip(":") in MEMORY)
+    """Return the memory that a process does not share with a file, in KiB: of a page that several have, its part.
+
+    The journal, which a log shipper maps, may be on a file system in memory, so that its pages count as shared memory.
+    """
+    (size,) = re.findall(r"^Pss_Anon: +(\d+) kB$", (process / "smaps_rollup").read_text(), re.MULTILINE)
+    return int(size)
 
 
 def units(found: Counter[str]) -> None:

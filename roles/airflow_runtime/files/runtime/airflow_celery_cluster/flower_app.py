@@ -23,8 +23,8 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
-# An event of a task takes about 2 kB in memory.
-MAX_TASKS = 10_000
+# A task takes about 4 kB in memory [measured]; Flower has 109 MB on a control node of 2 GB.
+MAX_TASKS = 5_000
 MAX_WORKERS = 1_000
 CONTENT = frozenset({"args", "kwargs", "result", "traceback"})
 TRUTH = {"true": True, "false": False}
