@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.clock import proven_offset, uncertainty
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.commands import command
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.identity import identity_problems
@@ -75,5 +75,5 @@ class ActionModule(ActionBase):
         def value(host: str, variable: str) -> Any:
             return variables["hostvars"][host].get(variable, memory.DEFAULTS[variable])
 
-        found = memory.problems(variables["inventory_hostname"], machine, variables["groups"], value)
+        found = process_memory.problems(variables["inventory_hostname"], machine, variables["groups"], value)
         return [{**asdict(problem), "about": ""} for problem in found]

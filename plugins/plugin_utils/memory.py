@@ -170,6 +170,7 @@ DEFAULTS: Mapping[str, Any] = {
             ("airflow_api_server", "airflow_api_server_instances"),
             ("airflow_api_server", "airflow_api_server_workers"),
             ("airflow_execution_api", "airflow_execution_api_instances"),
+            ("airflow_triggerer", "airflow_triggerer_capacity"),
             ("airflow_worker", "airflow_worker_autoscale"),
             ("airflow_worker", "airflow_worker_concurrency"),
             ("postgres", "postgres_settings"),

@@ -191,6 +191,22 @@ ROWS = [
         ),
     ),
     Row(
+        "memory of processes",
+        "more triggers than the memory of a triggerer",
+        on("control1", airflow_host_memory_mb=4096, airflow_triggerer_capacity=100_000),
+        (
+            "host control1: airflow_triggerer_capacity = 100000",
+            "the triggerer may use",
+            "lower airflow_triggerer_capacity",
+        ),
+    ),
+    Row(
+        "memory of processes",
+        "more processes of the DAG processor than its memory",
+        on("control1", airflow_host_memory_mb=4096, airflow_config={"dag_processor": {"parsing_processes": 200}}),
+        ("host control1: airflow_config.dag_processor.parsing_processes = 200", "170 without them and 35 for each"),
+    ),
+    Row(
         "values",
         "text for a list",
         on("worker1", airflow_worker_queues="default,reports"),

@@ -172,6 +172,9 @@ def test_sizes_as_systemd_spells_them(text: str, expected: int) -> None:
     assert memory.size_mb(text, 4096) == expected
 
 
+PARSING = "airflow_config.dag_processor.parsing_processes"
+
+
 def problems(machine: int, groups: Any = None, **variables: Any) -> list[memory.Problem]:
     return list(memory.problems("control1", machine, groups or GROUPS, value_of({"control1": variables})))
 
@@ -278,6 +281,33 @@ def test_a_process_that_grows_leaves_the_others_what_they_need(layout: frozenset
             # Each unit of the Execution API is one of two.
             if limit > margin:
                 assert limit + here.least()["airflow"] - least[name] == plan.parts["airflow"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "variable"),
+    [
+        ({}, None),
+        ({"airflow_triggerer_capacity": 1000}, None),
+        ({"airflow_triggerer_capacity": 100_000}, "airflow_triggerer_capacity"),
+        ({"airflow_config": {"dag_processor": {"parsing_processes": 4}}}, None),
+        ({"airflow_config": {"dag_processor": {"parsing_processes": "32"}}}, PARSING),
+    ],
+)
+def test_what_a_process_has_many_of_fits_into_its_limit(variables: Any, variable: str | None) -> None:
+    def found(machine: int) -> list[memory.Problem]:
+        return list(process_memory.problems("control1", machine, GROUPS, value_of({"control1": variables})))
+
+    refused = found(2048)
+    assert [problem.variable for problem in refused] == ([variable] if variable else [])
+    assert found(65_536) == []
+    for problem in refused:
+        assert re.match(r"at most \d+: the [a-z-]+ may use \d+ MiB on this host", problem.expected)
+        # What it names works.
+        most = int(problem.expected.split()[2].rstrip(":"))
+        works: dict[str, Any] = {"airflow_triggerer_capacity": most}
+        if variable == PARSING:
+            works = {"airflow_config": {"dag_processor": {"parsing_processes": most}}}
+        assert list(process_memory.problems("control1", 2048, GROUPS, value_of({"control1": works}))) == []
 
 
 def test_the_limits_of_the_processes_of_a_small_control_node() -> None:

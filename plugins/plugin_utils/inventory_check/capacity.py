@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, topology
+from ansible_collections.airflow_celery.cluster.plugins.plugin_utils import memory, process_memory, topology
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.failover import (
     HEARTBEATS_PER_API_PROCESS,
     START_SECONDS,
@@ -138,7 +138,7 @@ def check_memory(inventory: Inventory) -> Iterator[Finding]:
     for host in inventory.cluster:
         stated = int(value(host.name, "airflow_host_memory_mb"))
         if stated:
-            for problem in memory.problems(host.name, stated, inventory.groups, value):
+            for problem in process_memory.problems(host.name, stated, inventory.groups, value):
                 yield Finding(f"host {host.name}", problem.variable, problem.value, problem.expected, problem.remedy)
 
 
