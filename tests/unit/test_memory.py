@@ -203,6 +203,11 @@ def test_slots_whose_processes_alone_exceed_the_memory_of_a_worker_are_refused()
     assert on_worker(8192, airflow_worker_memory_max="infinity") == []
 
 
+def test_the_share_of_a_worker_is_the_default_of_its_limit() -> None:
+    default = yaml.safe_load((ROLES / "airflow_worker/defaults/main.yml").read_text())["airflow_worker_memory_max"]
+    assert re.findall(r"else '(\d+)%'", default) == [str(memory.WORKER_SHARE)]
+
+
 def test_the_limit_of_slots_is_below_what_haproxy_takes() -> None:
     variables = yaml.safe_load((ROLES / "haproxy/vars/main.yml").read_text())
     assert variables["__haproxy_maxconn"]["execution_api"] == capacity.EXECUTION_API_CONNECTIONS
