@@ -352,11 +352,12 @@ def problems(host: str, machine: int, groups: Groups, value: Value) -> Iterator[
         return
     total = stated or machine
     load = load_of(host, groups, value)
-    found = plan(total, load, explicit_of(host, total, value))
-    explicit = {part: size for part, size in explicit_of(host, total, value).items() if size and part in load.least()}
+    stated_limits = explicit_of(host, total, value)
+    found = plan(total, load, stated_limits)
     least = load.least()
+    explicit = {part: size for part, size in stated_limits.items() if size and part in least}
     yield from buffer_problems(host, found, load, value)
-    limit = explicit_of(host, total, value)["worker"] or total * WORKER_SHARE // 100
+    limit = stated_limits["worker"] or total * WORKER_SHARE // 100
     if "airflow_worker" in load.groups and not least and limit < (idle := WORKER + IDLE_SLOT * load.slots):
         name = "airflow_worker_autoscale" if value(host, "airflow_worker_autoscale") else "airflow_worker_concurrency"
         yield Problem(
