@@ -325,11 +325,6 @@ def test_a_task_dies_with_its_supervisor(start: Start) -> None:
     supervisor, line = start(code)
     task = int(line.split()[0])
     assert alive(task)
-    deadline = time.monotonic() + 10
-    score = Path(f"/proc/{task}/oom_score_adj")
-    while score.read_text().strip() != fence.TASK_OOM_SCORE and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert score.read_text().strip() == fence.TASK_OOM_SCORE
     os.kill(supervisor.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while alive(task) and time.monotonic() < deadline:
@@ -340,13 +335,52 @@ def test_a_task_dies_with_its_supervisor(start: Start) -> None:
 def test_a_task_has_no_secrets_of_its_worker_and_hides_its_memory(start: Start) -> None:
     code = (
         f"import ctypes, os, sys, time; sys.path.insert(0, {str(SOURCE.parents[1])!r}); "
-        "from airflow_celery_cluster import fence, memory; memory.show(False); "
+        "from airflow_celery_cluster import fence, memory; memory.hide(); "
         "os.environ.update({name: 'secret' for name in fence.WORKER_SECRETS}); fence.bind_tasks_to_supervisor()\n"
         "if os.fork() == 0:\n"
         "    held = sum(name in os.environ for name in fence.WORKER_SECRETS)\n"
         "    dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\n"  # PR_GET_DUMPABLE
-        "    print(held, dumpable, open('/proc/self/oom_score_adj').read(), flush=True)\n"
+        "    print(held, dumpable, flush=True)\n"
         "time.sleep(60)"
     )
     _, line = start(code)
-    assert line.split() == ["0", "0", fence.TASK_OOM_SCORE]
+    assert line.split() == ["0", "0"]
+
+
+# A supervisor that forks tasks, and a neighbour that tries to look into each of them from its fork on.
+NEIGHBOUR = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from airflow_celery_cluster import fence, memory
+if os.getuid() == 0:  # nothing is hidden from root
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+supervisor = os.fork()
+if supervisor == 0:
+    memory.hide()
+    fence.bind_tasks_to_supervisor()
+    for _ in range(200):
+        task = os.fork()
+        if task == 0:
+            os._exit(0)
+        os.waitpid(task, 0)
+    os._exit(0)
+looks = shown = 0
+while os.waitpid(supervisor, os.WNOHANG) == (0, 0):
+    try:
+        with open(f"/proc/{supervisor}/task/{supervisor}/children") as file:
+            task = file.read().strip()
+        looks += bool(task)
+        with open(f"/proc/{task}/mem", "rb"):
+            shown += 1
+    except OSError:
+        pass
+print(looks, shown)
+"""
+
+
+def test_a_task_is_never_shown() -> None:
+    """It has the memory of its supervisor, and so the tokens of tasks."""
+    command = [sys.executable, "-c", NEIGHBOUR, str(SOURCE.parents[1])]
+    looks, shown = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert looks > 0
+    assert shown == 0

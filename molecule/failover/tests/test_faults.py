@@ -29,6 +29,7 @@ def test_no_task_is_lost_and_none_runs_twice_at_once(cluster: Cluster, name: str
 
 
 def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(cluster: Cluster) -> None:
+    """Or its supervisor, which has the same score and is smaller; never the worker with all its tasks."""
     machines = Machines(cluster)
     scene = Scene(cluster, machines, cluster.client())
     # Long enough for a host on which Podman removes other machines meanwhile.
@@ -41,7 +42,6 @@ def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(cluster: Cluster) -
         "done; done",
     ).split()
     worker, *others = map(int, scores)
-    supervisors, tasks = others[::2], others[1::2]
-    assert tasks
-    assert max(worker, *supervisors) < min(tasks)
+    assert others
+    assert worker < min(others)
     assert scene.wait_for_run(scene.run_id, 120).state == "success"

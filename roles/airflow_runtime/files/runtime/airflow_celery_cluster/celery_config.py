@@ -10,6 +10,7 @@ for its executor, bounds the messages of the broker (see ``broker_messages``).
 With the failover tuning, by Celery's signals:
 
 - the worker's processes, which hold the broker's password, show their memory to no other process, a task for one;
+- when memory runs out, the kernel ends a task and not the worker (see ``oom_score``);
 - each running task holds a lease (see ``fence``);
 - the end of a task is noticed at once, and a process of the pool keeps its connection (see ``supervision``);
 - a task begins when the Execution API answers, and spends no try on one that does not (see ``execution_api``);
@@ -19,6 +20,7 @@ With the failover tuning, by Celery's signals:
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -34,11 +36,14 @@ from airflow_celery_cluster import (
     execution_api,
     fence,
     memory,
+    oom_score,
     results_sessions,
     scheduler_wake,
     supervision,
     task_process,
 )
+
+log = logging.getLogger(__name__)
 
 CONFIG = DEFAULT_CELERY_CONFIG | {"worker_send_task_events": True}
 
@@ -144,7 +149,11 @@ else:
 if conf.has_option("failover", "terminate_after"):
     # Not only when the worker begins: Airflow forks other processes between this import and that.
     if sys.argv[1:3] == ["celery", "worker"]:
-        memory.show(False)
+        try:
+            oom_score.raise_score_of_children()
+        except OSError as error:
+            log.warning("when memory runs out, the kernel may end this worker instead of a task: %s", error)
+        memory.hide()
     worker_init.connect(install_fence)
     worker_process_init.connect(bind_tasks)
     task_prerun.connect(tell_fence)

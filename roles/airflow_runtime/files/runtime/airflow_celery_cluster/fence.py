@@ -27,18 +27,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from airflow_celery_cluster import memory
-
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-# The kernel takes the process with the highest score when memory runs out: a task, never its supervisor or the worker.
-TASK_OOM_SCORE = "500"
 # What the worker needs and a task does not: a task asks the Execution API with a token of its own.
 WORKER_SECRETS = ("AIRFLOW__API__SECRET_KEY", "AIRFLOW__CELERY__BROKER_URL", "AIRFLOW__CELERY__RESULT_BACKEND")
 # Seconds from SIGTERM to SIGKILL for a task that may soon run elsewhere: less than a retry takes to start.
@@ -265,7 +260,7 @@ class Fence:
 
 
 def bind_tasks_to_supervisor() -> None:
-    """Have each task process that this one forks die with it, and be the kernel's first choice when memory runs out.
+    """Have each task process that this one forks die with it.
 
     It begins without the worker's secrets in its environment, so that what it starts does not inherit them.
     A process that the task itself forks inherits this hook and is left as it is: its parent is the task.
@@ -288,13 +283,6 @@ def bind_tasks_to_supervisor() -> None:
             os._exit(1)  # the supervisor died in between, so its signal is never going to come
         for name in WORKER_SECRETS:
             os.environ.pop(name, None)
-        with contextlib.suppress(OSError):
-            # Hidden like its supervisor, and a hidden process does not own its files in /proc.
-            memory.show(True)
-            try:
-                Path("/proc/self/oom_score_adj").write_text(TASK_OOM_SCORE)
-            finally:
-                memory.show(False)
 
     os.register_at_fork(after_in_child=in_child)
 

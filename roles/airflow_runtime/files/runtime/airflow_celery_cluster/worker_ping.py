@@ -18,7 +18,7 @@ import time
 from airflow_celery_cluster import memory
 
 # It runs as the user of the tasks and has the broker's password: hidden before anything that takes time.
-memory.show(False)
+memory.hide()
 
 from kombu.exceptions import OperationalError  # noqa: E402
 

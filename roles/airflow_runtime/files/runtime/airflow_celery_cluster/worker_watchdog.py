@@ -319,7 +319,7 @@ class Watchdog:
 def main() -> None:
     """Watch the worker that the command line names."""
     # Tasks are the same user, and the broker's password is in the environment.
-    memory.show(False)
+    memory.hide()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("worker", help="Celery's name of the worker, as celery@worker1")
     parser.add_argument("paths", nargs="+", help="directories whose file systems must have room")

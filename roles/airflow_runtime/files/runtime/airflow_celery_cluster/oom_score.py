@@ -1,0 +1,40 @@
+"""Which process of a worker the kernel ends when memory runs out. Imports nothing but the standard library."""
+
+from __future__ import annotations
+
+import os
+
+SCORE_FILE = "/proc/self/oom_score_adj"
+# The score of the pool and its tasks, from -1000 to 1000. The kernel takes the process with the highest one, and of
+# equal ones the biggest: a task, which has what its supervisor has and its own memory. Never the worker itself.
+CHILD_SCORE = 500
+
+
+def raise_score_of_children() -> None:
+    """Have each process that this one forks, and what it forks in its turn, be ended before this one.
+
+    Called before ``memory.hide``, as a hidden process does not own its files in ``/proc``. So a task cannot set its
+    score: it would have to be shown, with the memory of its supervisor, to the other tasks. It inherits the score, and
+    this process has the children's while it forks one.
+
+    Raises OSError when the score cannot be set.
+    """
+    score: int | None = os.open(SCORE_FILE, os.O_RDWR)
+    own = os.pread(score, 16, 0)
+    children = str(max(int(own), CHILD_SCORE)).encode()
+    os.pwrite(score, own, 0)
+
+    def set_score(value: bytes) -> None:
+        if score is not None:
+            os.pwrite(score, value, 0)
+
+    def forget() -> None:
+        # The file is the parent's.
+        nonlocal score
+        if score is not None:
+            os.close(score)
+            score = None
+
+    os.register_at_fork(
+        before=lambda: set_score(children), after_in_parent=lambda: set_score(own), after_in_child=forget
+    )
