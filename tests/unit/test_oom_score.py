@@ -9,7 +9,7 @@ from pathlib import Path
 
 RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime"
 
-# A worker that forks processes of a pool one after the other, each of which forks tasks; and what each has as its score.
+# A worker that forks the processes of a pool one after the other, each of which forks tasks; and the score of each.
 WORKER = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
