@@ -19,21 +19,21 @@ def raise_score_of_children() -> None:
 
     Raises OSError when the score cannot be set.
     """
-    score: int | None = os.open(SCORE_FILE, os.O_RDWR)
-    own = os.pread(score, 16, 0)
+    descriptor = os.open(SCORE_FILE, os.O_RDWR)
+    own = os.pread(descriptor, 16, 0)
     children = str(max(int(own), CHILD_SCORE)).encode()
-    os.pwrite(score, own, 0)
+    is_own = True
 
     def set_score(value: bytes) -> None:
-        if score is not None:
-            os.pwrite(score, value, 0)
+        if is_own:
+            os.pwrite(descriptor, value, 0)
 
     def forget() -> None:
         # The file is the parent's.
-        nonlocal score
-        if score is not None:
-            os.close(score)
-            score = None
+        nonlocal is_own
+        if is_own:
+            is_own = False
+            os.close(descriptor)
 
     os.register_at_fork(
         before=lambda: set_score(children), after_in_parent=lambda: set_score(own), after_in_child=forget
