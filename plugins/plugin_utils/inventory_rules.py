@@ -277,8 +277,8 @@ RULES: Mapping[str, Between | Matches] = {
     "airflow_execution_api_first_port": _PORT,
     "airflow_execution_api_instances": Between(1, 64),
     "airflow_execution_api_url": Matches(
-        r"https?://[^\s/@?#]+(?:/[^\s/@?#]+)*/execution/?",
-        "an http(s) URL that ends with /execution/, without query, fragment and user",
+        r"https?://[^\s/@?#]+/execution/?",
+        "an http(s) URL with the path /execution/, where HAProxy serves it, without query, fragment and user",
     ),
     "airflow_front_door_sources": _SOURCES,
     # Tasks of another executor have no lease, and its processes do not trust the authority of the Execution API.

@@ -82,8 +82,15 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ),
     (
         "airflow_execution_api_url",
-        ["http://h/execution/", "https://h:9443/execution", "https://h/team/execution/"],
-        ["http://h/", "h/execution/", "http://h/?/execution/", "http://me:pw@h/execution/", "http://h/#/execution/"],
+        ["http://h/execution/", "https://h:9443/execution"],
+        [
+            "http://h/",
+            "https://h/team/execution/",
+            "h/execution/",
+            "http://h/?/execution/",
+            "http://me:pw@h/execution/",
+            "http://h/#/execution/",
+        ],
     ),
     (
         "airflow_executor",

@@ -58,7 +58,8 @@ def test_a_backup_is_verified_by_restoring_it(cluster: Cluster, made: str) -> No
 def test_the_copy_is_whole_and_nobody_can_read_it(cluster: Cluster, copy: Path, made: str) -> None:
     latest = copy / "latest"
     assert json.loads((latest / "backup.json").read_text())["label"] == last(cluster)["label"]
-    assert (latest / "dags/get_stocks_dag.py").is_file()
+    for path in ("dags/get_stocks_dag.py", "plugins/workday.py", "webserver_config.py"):
+        assert (latest / path).is_file(), path
     archive = latest / "inventory.tar.gz"
     assert archive.stat().st_mode & 0o777 == 0o600
     with tarfile.open(archive) as inventory:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 
 import pytest
-from airflow_client import AirflowClient, http, wait_for
+from airflow_client import AirflowClient, http
 from cluster_inventory import Cluster
 from conftest import PROJECT
 from testinfra.host import Host
@@ -347,32 +347,6 @@ def test_redis_lets_nobody_do_more_than_they_need(cluster: Cluster, connect: Con
     for command in ("lpush default x", "rpop default", "get unacked", "publish other x", "set x y"):
         assert "NOPERM" in host.run(redis_cli("flower", command)).stdout, command
     assert host.check_output(redis_cli("flower", "llen default")).isdigit()
-
-
-def test_the_journal_has_failed_requests_and_no_routine_ones(cluster: Cluster, connect: Connect) -> None:
-    api = connect(cluster.first("airflow_api_server"))
-    units = "--unit='airflow-execution-api@*' --unit='airflow-api-server@*' --unit=airflow-flower"
-    # HAProxy checks each of them every one or two seconds.
-    assert api.run(f"journalctl --no-pager --grep='request finished' {units}").stdout.count("http.access") == 0
-    assert api.check_output(f"journalctl --no-pager --lines=1 {units}")
-    front = connect(cluster.first("haproxy"))
-    path = "/execution/no-such-path"
-    program = (
-        "import http.client, ssl; connection = http.client.HTTPSConnection('127.0.0.1', 9443, "
-        "context=ssl._create_unverified_context(), timeout=10); "
-        f"connection.request('GET', '{path}'); print(connection.getresponse().status)"
-    )
-    assert front.check_output(f'python3 -c "{program}"') == "404"
-    wait_for(
-        lambda: front.run(f"journalctl --no-pager --identifier=haproxy --grep={path}").succeeded,
-        what="the failed request in HAProxy's log",
-        seconds=30,
-    )
-    assert not front.run("journalctl --no-pager --identifier=haproxy --grep='execution_api/.* 204 '").succeeded
-    for name, port in (("main", 5432), ("results", 5433)):
-        log = connect(cluster.first("postgres")).check_output(f"cat /var/log/postgresql/*-{name}.log")
-        assert "listening on" in log, port
-        assert "connection authorized" not in log
 
 
 def test_the_sbom_lists_what_is_installed(connect: Connect, name: str) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from airflow_client import AirflowClient, TaskInstance, http, wait_for
 from cluster_inventory import Cluster
+from testinfra.host import Host
 
+Connect = Callable[[str], Host]
 RunClusterCheck = Callable[..., list[TaskInstance]]
 
 
@@ -81,3 +83,34 @@ def test_tasks_that_say_nothing_of_retries_have_some_with_backoff(client: Airflo
     # What a task says itself stands.
     for task in client.call("GET", "/dags/get_stocks/tasks")["tasks"]:
         assert (task["retries"], task["retry_delay"]["seconds"], task["retry_exponential_backoff"]) == (3, 20, 0)
+
+
+def test_the_cleanup_of_checkouts_leaves_releases_alone(
+    cluster: Cluster, connect: Connect, run_cluster_check: RunClusterCheck
+) -> None:
+    """It runs beside git bundles, on each worker, and would end at a release, which is no checkout."""
+    storage = "/var/lib/airflow/dag_bundles"
+    hosts = [connect(worker) for worker in cluster.workers]
+    for host in hosts:
+        host.check_output(
+            "runuser -u airflow-worker -- sh -euc "
+            f"'mkdir -p {storage}/dags/versions/pruned {storage}/_tracking/dags; "
+            f"date --iso-8601=seconds >{storage}/_tracking/dags/pruned'"
+        )
+    run_cluster_check(tasks=4 * len(cluster.workers), seconds=4)
+    cleanup = (
+        "runuser -u airflow-worker -- env AIRFLOW_HOME=/var/lib/airflow AIRFLOW_CONFIG=/etc/airflow/worker/airflow.cfg "
+        "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_MIN_VERSIONS=0 "
+        "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_AGE_THRESHOLD=0 /opt/airflow/current/bin/python -c "
+        "'from airflow.dag_processing.bundles.base import BundleUsageTrackingManager as Manager; "
+        "Manager().remove_stale_bundle_versions()'"
+    )
+    for host in hosts:
+        release = host.check_output("basename $(realpath /opt/airflow/dags/current)")
+        for folder in (f"{storage}/_tracking/dags", f"{storage}/dags/versions"):
+            versions = host.check_output(f"ls {folder}").split()
+            assert release in versions
+            assert "pruned" not in versions
+        host.check_output(cleanup)
+        assert host.check_output(f"find {storage}/_tracking/dags {storage}/dags/versions -mindepth 1") == ""
+        assert host.file(f"/opt/airflow/dags/releases/{release}").is_directory

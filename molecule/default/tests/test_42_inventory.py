@@ -150,6 +150,22 @@ def test_dags_come_from_git(larger: Cluster, connect: Connect, client: AirflowCl
 
 
 @pytest.mark.long
+def test_the_ui_is_at_another_address(larger: Cluster, connect: Connect, client: AirflowClient) -> None:
+    """That of a proxy of the user in front of the cluster, which speaks HTTP on a port of its own."""
+    play_on(larger, *extra(airflow_web_url="http://airflow.example.org:8080")).must_succeed()
+    assert set(client.health().values()) == {"healthy"}
+    control = connect("control1")
+    request = "curl --silent --cacert /etc/airflow/tls/ca.pem --dump-header - --output /dev/null https://127.0.0.1"
+    start = control.check_output(f"{request}/auth/login/").lower()
+    assert start.startswith(("http/1.1 200", "http/2 200"))
+    assert "set-cookie: session=" in start
+    # A browser would not send it to a proxy without TLS.
+    assert "; secure" not in start
+    to_login = control.check_output(f"{request}/").lower()
+    assert "location: http://airflow.example.org:8080/" in to_login or "location: /" in to_login, to_login
+
+
+@pytest.mark.long
 def test_the_inventory_alone_brings_the_cluster_back(
     larger: Cluster, client: AirflowClient, run_cluster_check: RunClusterCheck
 ) -> None:

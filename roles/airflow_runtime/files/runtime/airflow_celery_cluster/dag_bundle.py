@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
 
-from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, get_bundle_tracking_file
 from airflow.dag_processing.bundles.local import LocalDagBundle
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,22 @@ class ReleaseDagBundle(BaseDagBundle):
         super().__init__(**kwargs)
         self._root = Path(root)
         self._release = self._choose()
+
+    def initialize(self) -> None:
+        """Prepare for Airflow's record of the versions that this machine has used: a file for each of them.
+
+        Airflow's cleanup of checkouts removes the directory of each recorded version, and ends at one that is not
+        there. A release is elsewhere, so it has an empty one. Records of releases that were pruned are removed.
+        """
+        if self.version is not None:
+            (self.versions_dir / self.version).mkdir(parents=True, exist_ok=True)
+            for folder in self.versions_dir.iterdir():
+                if not (self._root / "releases" / folder.name).is_dir() and folder.name != self.version:
+                    # Not empty: a checkout of the git repository that the DAGs came from before.
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                        get_bundle_tracking_file(self.name, folder.name).unlink(missing_ok=True)
+        super().initialize()
 
     def _current(self) -> str:
         """Return the id of the newest release; FileNotFoundError when none was placed yet."""
