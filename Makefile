@@ -62,13 +62,13 @@ test-debian13: setup
 test-debian12: setup
 	PYTEST_ADDOPTS="-m 'not long and not same_everywhere'" tools/molecule 12 collection default operations backup failover 2>&1 | $(PREFIXED)
 
-# An upgrade begins with an older Airflow, so it has machines of its own; so have single roles, external services, the removal of a
-# cluster and the tutorial.
+# An upgrade begins with an older Airflow, so it has machines of its own; so have single roles, external services, a host for each
+# group, the removal of a cluster and the tutorial.
 test-all: lint unit ## Run every check and every scenario on both releases of Debian (hours)
 	tools/molecule 13 collection $(SCENARIOS)
-	for one in roles upgrade external uninstall tutorial; do tools/molecule 13 $$one || exit 1; done
+	for one in roles upgrade external apart uninstall tutorial; do tools/molecule 13 $$one || exit 1; done
 	tools/molecule 12 collection $(SCENARIOS)
-	for one in roles upgrade external uninstall tutorial; do tools/molecule 12 $$one || exit 1; done
+	for one in roles upgrade external apart uninstall tutorial; do tools/molecule 12 $$one || exit 1; done
 	$(BIN)/python tools/test_summary.py artifacts/*.xml --page docs/test-all.md
 
 faults: export MOLECULE_DEBIAN = $(or $(DEBIAN),13)
