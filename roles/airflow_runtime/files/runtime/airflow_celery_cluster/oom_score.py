@@ -21,6 +21,7 @@ def raise_score_of_children() -> None:
     """
     descriptor = os.open(SCORE_FILE, os.O_RDWR)
     own = os.pread(descriptor, 16, 0)
+    os.pwrite(descriptor, own, 0)  # an error is said here, where the caller sees it
     children = str(max(int(own), CHILD_SCORE)).encode()
     is_own = True
 
