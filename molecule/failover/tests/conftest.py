@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cluster_inventory import PROJECT, Cluster
+from fixtures import client, machines
 
 
 @pytest.fixture(scope="session")

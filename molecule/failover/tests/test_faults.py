@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow_client import AirflowClient
 from cluster_inventory import Cluster
 from faults.catalogue import BY_NAME, SHORT, WORKER
 from faults.harness import Scene, run_fault
@@ -28,10 +29,11 @@ def test_no_task_is_lost_and_none_runs_twice_at_once(cluster: Cluster, name: str
     assert len(result.recovery) == result.interrupted
 
 
-def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(cluster: Cluster) -> None:
+def test_a_task_is_what_the_kernel_ends_when_memory_runs_out(
+    cluster: Cluster, machines: Machines, client: AirflowClient
+) -> None:
     """Or its supervisor, which has the same score and is smaller; never the worker with all its tasks."""
-    machines = Machines(cluster)
-    scene = Scene(cluster, machines, cluster.client())
+    scene = Scene(cluster, machines, client)
     # Long enough for a host on which Podman removes other machines meanwhile.
     scene.begin_load({"tasks": 4, "seconds": 40})
     scores = machines.shell(
