@@ -262,3 +262,24 @@ def test_packages_that_an_earlier_play_has_installed_are_not_looked_at_again() -
     }
     # An interrupted build has packages to remove, which the runtime may need by now.
     assert unconditional == {"airflow_runtime/tasks/main.yml"}
+
+
+# Directories that a bare Debian does not have, and that no role makes for another one.
+NOT_IN_DEBIAN = {"/etc/sysusers.d"}
+
+
+def test_a_task_makes_the_directory_that_a_bare_debian_does_not_have() -> None:
+    """A host has the roles of its groups alone, so another role's directory is not there."""
+    seen = set()
+    for path, task in ALL_TASKS:
+        made = set()
+        files = (task.get("airflow_celery.cluster.files") or {}).get("files", [])
+        # Some files are a template.
+        for file in (file for file in files if isinstance(file, dict)):
+            if file.get("state") == "directory":
+                made.add(file["dest"])
+            folder = str(file["dest"]).rpartition("/")[0]
+            if folder in NOT_IN_DEBIAN:
+                seen.add(folder)
+                assert folder in made, (path, file)
+    assert seen == NOT_IN_DEBIAN
