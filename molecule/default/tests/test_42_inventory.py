@@ -161,8 +161,6 @@ def test_the_ui_is_at_another_address(larger: Cluster, connect: Connect, client:
     assert "set-cookie: session=" in start
     # A browser would not send it to a proxy without TLS.
     assert "; secure" not in start
-    to_login = control.check_output(f"{request}/").lower()
-    assert "location: http://airflow.example.org:8080/" in to_login or "location: /" in to_login, to_login
 
 
 @pytest.mark.long
