@@ -36,7 +36,7 @@ def test_tasks_run_and_the_cluster_is_healthy(
     [
         ("playbooks/backup.yml", ()),
         ("playbooks/dags.yml", ()),
-        ("playbooks/rotate_secrets.yml", ()),
+        ("playbooks/rotate_secrets.yml", ("-e", "cluster_rotate=all")),
         ("playbooks/drain_worker.yml", ("-e", "cluster_worker=worker1", "-e", "cluster_force=yes")),
         ("playbooks/undrain_worker.yml", ("-e", "cluster_worker=worker1")),
     ],
