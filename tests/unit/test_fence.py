@@ -353,7 +353,9 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from airflow_celery_cluster import fence, memory
 if os.getuid() == 0:  # nothing is hidden from root
-    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
 supervisor = os.fork()
 if supervisor == 0:
     memory.hide()

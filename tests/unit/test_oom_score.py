@@ -20,13 +20,17 @@ with open(oom_score.SCORE_FILE) as own:
     memory.hide()
     for name in ("first", "second"):
         if os.fork() == 0:
-            for task in ("task", "next task"):
+            scores = []
+            for _ in range(2):
+                reader, writer = os.pipe()
                 if os.fork() == 0:
+                    os.write(writer, open(oom_score.SCORE_FILE, "rb").read())
                     os._exit(0)
                 os.wait()
-            # Only root may look now, as the process is hidden.
+                scores.append(int(os.read(reader, 16)))
+            scores.append(int(open(oom_score.SCORE_FILE).read()))
             with open(f"{sys.argv[2]}/{name}", "w") as file:
-                json.dump(int(open(oom_score.SCORE_FILE).read()), file)
+                json.dump(scores, file)
             os._exit(0)
         os.wait()
         own.seek(0)
@@ -35,10 +39,11 @@ print(json.dumps(found))
 """
 
 
-def test_the_pool_is_ended_before_the_worker(tmp_path: Path) -> None:
+def test_tasks_and_their_supervisors_are_ended_before_the_worker(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WORKER, str(RUNTIME), str(tmp_path)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     own = found["before"]
     assert found == {"before": own, "after first": own, "after second": own}
     assert own < 500
-    assert [json.loads((tmp_path / name).read_text()) for name in ("first", "second")] == [500, 500]
+    # Two tasks, and their supervisor after them
+    assert [json.loads((tmp_path / name).read_text()) for name in ("first", "second")] == [[500] * 3] * 2

@@ -42,7 +42,7 @@ def test_tasks_run_and_the_cluster_is_healthy(
     ],
 )
 def test_an_operation_works(playbooks: Playbooks, book: str, parameters: tuple[str, ...]) -> None:
-    assert "failed=0" in playbooks.run(book, *parameters).must_succeed().output
+    playbooks.run(book, *parameters).must_succeed()
 
 
 def test_tasks_run_after_the_operations(client: AirflowClient, playbooks: Playbooks) -> None:

@@ -21,7 +21,7 @@ def raise_score_of_children() -> None:
     """
     descriptor = os.open(SCORE_FILE, os.O_RDWR)
     own = os.pread(descriptor, 16, 0)
-    os.pwrite(descriptor, own, 0)  # an error is said here, where the caller sees it
+    os.pwrite(descriptor, own, 0)  # An error in a hook would not reach the caller.
     children = str(max(int(own), CHILD_SCORE)).encode()
     is_own = True
 
