@@ -5,6 +5,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Some build environments set it; each command would then compile Ansible anew, a second of CPU time each.
+unexport PYTHONDONTWRITEBYTECODE
 LOCAL := -i inventory/local
 FAILOVER := $(addprefix -i $(CURDIR)/molecule/,default/inventory failover/inventory)
 # Who says it, before each line; it goes on reading when it is interrupted, because there is a clean-up to tell of.

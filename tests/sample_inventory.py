@@ -26,7 +26,8 @@ def load_roles() -> tuple[dict[str, Any], dict[str, Any]]:
     specs: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        specs.update(yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options") or {})
+        entries = yaml.safe_load(path.read_text())["argument_specs"]
+        specs.update((entries.get("main") or entries["variables"]).get("options") or {})
         defaults.update(yaml.safe_load((path.parents[1] / "defaults" / "main.yml").read_text()) or {})
     # A default with a template needs Ansible, and no rule looks at one.
     return specs, {k: v for k, v in defaults.items() if not (isinstance(v, str) and "{{" in v)}

@@ -84,13 +84,18 @@ def rows(options: dict[str, Any]) -> list[str]:
     return lines
 
 
+def main_of(specs: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry point with the variables of a role."""
+    return specs.get("main") or specs["variables"]
+
+
 def page() -> str:
     """Return the whole page."""
     found = {path.parent.parent.name: path for path in ROOT.glob("roles/*/meta/argument_specs.yml")}
     names = [name for name in FIRST if name in found] + sorted(set(found) - set(FIRST))
     parts = [HEAD]
     for name in names:
-        main = yaml.safe_load(found[name].read_text())["argument_specs"]["main"]
+        main = main_of(yaml.safe_load(found[name].read_text())["argument_specs"])
         if not main.get("options"):
             continue
         parts.append(f"## {name}\n\n{main['short_description']}.\n")
@@ -153,8 +158,8 @@ def alone(role: str, options: dict[str, Any]) -> str:
 
 def readme(role: str, specs: dict[str, Any]) -> str:
     """Return the README of a role."""
-    main = specs["main"]
-    others = {name: entry for name, entry in specs.items() if name != "main"}
+    main = main_of(specs)
+    others = {name: entry for name, entry in specs.items() if entry is not main}
     task_files = "".join(
         f"| `{name}` | {markdown(' '.join([entry['short_description'] + '.', *paragraphs(entry)]))} |\n"
         for name, entry in others.items()

@@ -65,7 +65,8 @@ class ActionModule(ActionBase):
         defaults: dict[str, Any] = {}
         for role in sorted(path for path in ROLES.iterdir() if path.is_dir()):
             entry_points = self._load(role / "meta" / "argument_specs.yml").get("argument_specs") or {}
-            specs.update((entry_points.get("main") or {}).get("options") or {})
+            entry = entry_points.get("main") or entry_points.get("variables") or {}
+            specs.update(entry.get("options") or {})
             defaults.update(self._load(role / "defaults" / "main.yml"))
         hostvars = variables["hostvars"]
         groups = {group: list(names) for group, names in variables["groups"].items()}

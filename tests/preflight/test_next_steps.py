@@ -10,18 +10,14 @@ import yaml
 
 from .conftest import Draft, Play
 
-# The roles whose defaults role airflow defines for the plays of site.yml
-DEFAULTS = ("airflow_database", "flower", "haproxy")
-
 
 @pytest.fixture
 def playbook(tmp_path: Path) -> Path:
     """The last play of site.yml without what needs a machine."""
-    roles = [(name, "defaults") for name in DEFAULTS] + [("airflow", "next_steps")]
-    tasks = [
-        {"ansible.builtin.import_role": {"name": f"airflow_celery.cluster.{name}", "tasks_from": tasks}}
-        for name, tasks in roles
-    ]
+    role = "airflow_celery.cluster.airflow"
+    variables = dict.fromkeys(("tasks_from", "defaults_from", "vars_from"), "components")
+    parameters = ({"name": role} | variables, {"name": role, "tasks_from": "next_steps"})
+    tasks = [{"ansible.builtin.import_role": one} for one in parameters]
     path = tmp_path / "next_steps.yml"
     path.write_text(yaml.safe_dump([{"hosts": "airflow_scheduler[0]", "gather_facts": False, "tasks": tasks}]))
     return path

@@ -23,7 +23,8 @@ SHOWN = table_of((ROOT / "docs/variables.md").read_text())
 OPTIONS: dict[str, dict[str, Any]] = {}
 DEFAULTS: dict[str, Any] = {}
 for _path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-    OPTIONS |= yaml.safe_load(_path.read_text())["argument_specs"]["main"].get("options") or {}
+    _entries = yaml.safe_load(_path.read_text())["argument_specs"]
+    OPTIONS |= (_entries.get("main") or _entries["variables"]).get("options") or {}
     _defaults = _path.parents[1] / "defaults/main.yml"
     DEFAULTS |= (yaml.safe_load(_defaults.read_text()) or {}) if _defaults.exists() else {}
 

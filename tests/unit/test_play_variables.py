@@ -27,8 +27,10 @@ def load(path: Path) -> Any:
 
 
 @cache
-def defaults_of(role: str) -> frozenset[str]:
-    return frozenset(load(ROLES / role / "defaults/main.yml") or {})
+def defaults_of(role: str, entry: str = "main") -> frozenset[str]:
+    """Return the names that a role defines, also those of a directory with the name of an entry."""
+    files = [ROLES / role / "defaults/main.yml", *(ROLES / role / "defaults" / entry).glob("*.yml")]
+    return frozenset(name for file in files for name in load(file) or {})
 
 
 @cache
@@ -118,6 +120,17 @@ def used(text: str, role: str) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("kind", ["defaults", "vars"])
+def test_a_play_has_the_whole_variables_of_each_component(kind: str) -> None:
+    components = {path.stem for path in (ROLES / "airflow/defaults/components").iterdir()}
+    expected = {role: ROLES / role / kind / "main.yml" for role in components}
+    links = list((ROLES / "airflow" / kind / "components").iterdir())
+    assert components
+    assert {path.stem: path.resolve() for path in links} == {
+        role: file for role, file in expected.items() if file.exists()
+    }
+
+
 def plays() -> list[Any]:
     found = []
     for path in [PROJECT / "site.yml", *sorted((PROJECT / "playbooks").glob("*.yml"))]:
@@ -134,7 +147,7 @@ def test_the_defaults_of_each_variable_are_known_to_the_play(play: dict[str, Any
     for task in tasks_below([play]):
         direct |= set(roles_of(task))
     everything = closure(direct)
-    known = frozenset().union(*(defaults_of(role) for role, _entry, static in everything if static))
+    known = frozenset().union(*(defaults_of(role, entry) for role, entry, static in everything if static))
     missing = {}
     for role, entry, _static in everything:
         own = known | defaults_of(role)

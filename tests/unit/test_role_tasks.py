@@ -241,13 +241,6 @@ def test_a_host_has_the_record_of_its_components_before_the_first_package() -> N
         assert imported.index("preflight.yml") < imported.index("packages.yml")
 
 
-def test_check_mode_knows_the_roles_of_which_only_the_defaults_are_in_a_play() -> None:
-    tasks = yaml.safe_load((ROLES / "airflow/tasks/main.yml").read_text())
-    imports = [task["ansible.builtin.import_role"] for task in tasks if "ansible.builtin.import_role" in task]
-    known = yaml.safe_load((ROLES / "airflow/vars/main.yml").read_text())["__airflow_imported_roles"]
-    assert [one["name"].removeprefix("airflow_celery.cluster.") for one in imports] == known
-
-
 def test_packages_that_an_earlier_play_has_installed_are_not_looked_at_again() -> None:
     """``playbooks/packages.yml`` installs those of all parts; a role alone installs its own."""
     unconditional = {
