@@ -19,6 +19,8 @@ RUNTIME = Path(__file__).parents[2] / "roles/airflow_runtime/files/runtime"
 TASK_WITH_CHILDREN = """
 import asyncio, ctypes, multiprocessing, os, pty, subprocess, sys, time
 from concurrent.futures import ProcessPoolExecutor
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 NAME = "AIRFLOW__CELERY__BROKER_URL"
 
@@ -94,6 +96,12 @@ def managed():
         process.join()
         return f"{process.exitcode} {list(shared)}"
 
+def parallel(backend):
+    found = Parallel(n_jobs=2, backend=backend)(delayed(seen)() for _ in range(2))
+    # Processes of loky would wait for more work, with the output of the task open.
+    get_reusable_executor().shutdown()
+    return found
+
 PROGRAM = ["/bin/sh", "-c", f'test "${NAME}" = "of the task" && exit 7']
 
 def ended(pid):
@@ -141,6 +149,7 @@ WAYS = {
     **{f"Process {method}": lambda method=method: process_of(method) for method in ("fork", "forkserver", "spawn")},
     **{f"executor {method}": lambda method=method: pool_of(method) for method in ("fork", "forkserver", "spawn")},
     **{f"Pool {method}": lambda method=method: pool_of_processes(method) for method in ("fork", "forkserver", "spawn")},
+    **{f"joblib {backend}": lambda backend=backend: parallel(backend) for backend in ("loky", "multiprocessing")},
     "Manager": managed,
     "pool in a pool": nested_pool,
 }
@@ -205,7 +214,7 @@ def test_a_task_creates_processes_as_without_celery(tmp_path: Path) -> None:
         return done.stdout.splitlines()
 
     stock = run("import children\nif __name__ == '__main__':\n    children.supervise()")
-    assert len(stock) == 32
+    assert len(stock) == 34
     assert [line for line in stock if "Error" in line] == []
     assert "preexec_fn: 0 0 of the task" in stock
     assert "Pool spawn: 0 of the task" in stock
