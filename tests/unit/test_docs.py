@@ -296,6 +296,15 @@ def test_the_table_of_failover_is_what_is_computed() -> None:
         assert rate == f"{found.requests_per_second(100):.0f}"
 
 
+def test_the_wait_of_a_message_is_what_is_computed() -> None:
+    source = (ROOT / "roles/airflow_runtime/files/runtime/airflow_celery_cluster/celery_config.py").read_text()
+    margin = float(re.findall(r"^QUEUE_MARGIN = ([0-9.]+)$", source, re.MULTILINE)[0])
+    queued = Failover(20).config()["scheduler"]["task_queued_timeout"]
+    words = " ".join((ROOT / "docs/failover.md").read_text().split())
+    assert f"waits until {margin:g} s before its token expires: {queued - margin:g} s." in words
+    assert f"is queued anew after {queued:g} s (three times `airflow_failover_seconds` if that is more)" in words
+
+
 def test_the_table_of_memory_is_what_is_computed() -> None:
     load = memory.Load(groups=frozenset(topology.CONTROL_GROUPS))
     for size, system, postgres, redis, airflow in table("docs/memory.md", "memory | system"):
