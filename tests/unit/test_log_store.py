@@ -72,7 +72,7 @@ def test_files_are_merged_and_the_run_can_be_repeated(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     # Root can read every directory, so the one here is not there.
-    command = [sys.executable, MERGE, tmp_path / "filling", tmp_path]
+    command = [sys.executable, str(MERGE), str(tmp_path / "filling"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "filling" in done.stderr
