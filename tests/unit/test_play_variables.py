@@ -40,9 +40,6 @@ def variables_of(role: str) -> dict[str, str]:
     return {name: "\n".join(expressions(value)) for name, value in found.items()}
 
 
-ALL_DEFAULTS = frozenset().union(*(defaults_of(path.name) for path in ROLES.iterdir()))
-
-
 @cache
 def reached(role: str, entry: str) -> tuple[frozenset[Path], frozenset[tuple[str, str, bool]]]:
     """Return the files of tasks that an entry of a role reaches, and (role, entry, is static) of other roles."""
@@ -97,6 +94,13 @@ def expressions(value: Any) -> Iterator[str]:
         yield from re.findall(r"{[{%].*?[%}]}", value, re.DOTALL)
 
 
+ALL_DEFAULTS = {
+    name: "\n".join(expressions(value))
+    for path in ROLES.glob("*/defaults/main.yml")
+    for name, value in (load(path) or {}).items()
+}
+
+
 def evaluated(role: str, path: Path) -> str:
     """Return all expressions of a file of tasks and of the templates that the file names."""
     tasks = load(path)
@@ -106,14 +110,15 @@ def evaluated(role: str, path: Path) -> str:
 
 
 def used(text: str, role: str) -> set[str]:
-    """Return the defaults of any role that a text uses, also through the vars of its own role."""
+    """Return the defaults of any role that a text uses, also through other defaults and the vars of its own role."""
     found: set[str] = set()
     todo, seen = [text], set()
     while todo:
         part = todo.pop()
         for name in re.findall(r"(?<![\w.'\"/-])([a-z_]+[a-z0-9_]*)\b(?!" + GUARDED + r")(?!\s*(?:[:(]|=(?!=)))", part):
-            if name in ALL_DEFAULTS:
+            if name in ALL_DEFAULTS and name not in found:
                 found.add(name)
+                todo.append(ALL_DEFAULTS[name])
             elif name in variables_of(role) and name not in seen:
                 seen.add(name)
                 todo.append(variables_of(role)[name])
