@@ -18,6 +18,9 @@ from front_door import MIB, forget_logins, send
 # Longer than the time in which a task without heartbeats is ended.
 SECONDS = 20
 LOGINS, QUERIES = 60, 20
+# So many answers of each kind make it a flood. A slow machine may take longer than SECONDS for them, up to LIMIT.
+ANSWERS = 10
+LIMIT = 180
 # Heavy: all task instances and all runs with their DAGs, and the pages of the UI that ask for most.
 QUERY_PATHS = (
     "/api/v2/dags/~/dagRuns/~/taskInstances?limit=100",
@@ -33,7 +36,7 @@ class Flood:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._bearer = {"Authorization": f"Bearer {cluster.client().token()}"}
-        self._end = 0.0
+        self._over = threading.Event()
         self._lock = threading.Lock()
         self.answers: Counter[tuple[str, int]] = Counter()
 
@@ -52,7 +55,7 @@ class Flood:
         return send(self._cluster, "POST", "/api/v2/variables", b"x" * 50 * MIB, self._bearer).status
 
     def _again(self, name: str, ask: Callable[[], int]) -> None:
-        while time.monotonic() < self._end:
+        while not self._over.is_set():
             try:
                 status = ask()
             except (OSError, HTTPException):
@@ -61,9 +64,14 @@ class Flood:
             with self._lock:
                 self.answers[name, status] += 1
 
+    def strong(self) -> bool:
+        """Return whether enough logins were checked and enough queries answered to call it a flood."""
+        with self._lock:
+            return min(self.answers["login", 401], self.answers["query", 200]) >= ANSWERS
+
     def run(self, scene: Scene) -> None:
         """Flood the front door while tasks run. HAProxy forgets each second who has tried, as with new addresses."""
-        self._end = time.monotonic() + SECONDS
+        begun = time.monotonic()
         with ThreadPoolExecutor(LOGINS + QUERIES + 2) as pool:
             for name, ask, count in (
                 ("login", self.log_in, LOGINS),
@@ -72,9 +80,12 @@ class Flood:
             ):
                 for _ in range(count):
                     pool.submit(self._again, name, ask)
-            while time.monotonic() < self._end:
-                forget_logins(scene.cluster)
-                time.sleep(1)  # the pace at which addresses that nobody has seen before come along
+            try:
+                while (passed := time.monotonic() - begun) < SECONDS or (passed < LIMIT and not self.strong()):
+                    forget_logins(scene.cluster)
+                    time.sleep(1)  # the pace at which addresses that nobody has seen before come along
+            finally:
+                self._over.set()
 
 
 def missed_heartbeats(machines: Machines, cluster: Cluster, since: float) -> list[str]:
@@ -96,7 +107,5 @@ def test_a_flood_at_the_front_door_costs_no_heartbeat(cluster: Cluster) -> None:
     assert result.problems == []
     assert (result.tasks, result.interrupted) == (8, 0)
     assert missed_heartbeats(machines, cluster, since) == []
-    # It was one: logins were checked, queries were answered, no upload was read.
-    assert flood.answers["login", 401] > 10
-    assert flood.answers["query", 200] > 10
+    assert flood.strong(), dict(flood.answers)
     assert not any(status not in (0, 413) for name, status in flood.answers if name == "upload")
