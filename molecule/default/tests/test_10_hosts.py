@@ -132,6 +132,17 @@ def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) 
     assert host.check_output("find -L /opt/airflow/dags/current /opt/airflow/plugins/current ! -perm -o=r") == ""
 
 
+def test_nothing_has_the_locale_of_the_login(cluster: Cluster, connect: Connect) -> None:
+    for name in cluster.groups["airflow"]:
+        # molecule/default/create.yml
+        assert connect(name).check_output("locale charmap") == "ISO-8859-9"
+    host = connect(cluster.first("postgres"))
+    query = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
+    for line in host.check_output("pg_lsclusters --no-header").splitlines():
+        shown = host.check_output(f"runuser -u postgres -- psql -p {line.split()[2]} -At -c '{query}'")
+        assert set(shown.splitlines()) == {"UTF8|C.UTF-8|C.UTF-8"}
+
+
 def test_no_airflow_unit_of_another_group_is_there(cluster: Cluster, connect: Connect, name: str) -> None:
     listed = connect(name).check_output("systemctl list-units --all --plain --no-legend 'airflow-*.service'")
     found = {line.split()[0].removesuffix(".service") for line in listed.splitlines()}
