@@ -6,6 +6,8 @@ The tests run against local machines that an inventory describes and that may be
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,24 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 def machines(cluster: Cluster) -> Machines:
     """The machines of the cluster, from outside."""
     return Machines(cluster)
+
+
+@pytest.fixture
+def firmware(machines: Machines) -> Iterator[None]:
+    """Local machines have no firmware that starts them again after a reboot: this does."""
+    over = threading.Event()
+
+    def keep_on() -> None:
+        while not over.wait(1):
+            for name in machines.names:
+                if not machines.is_on(name):
+                    machines.power_on(name)
+
+    thread = threading.Thread(target=keep_on, name="firmware")
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 @pytest.fixture(scope="session")

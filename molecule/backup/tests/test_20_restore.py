@@ -118,6 +118,7 @@ def new_controller(cluster: Cluster, copy: Path, tmp_path_factory: pytest.TempPa
         variables = {
             "backup_fetch_dir": str(copy),
             "airflow_dags_dir": str(copy / "latest/dags"),
+            "airflow_plugins_dir": str(copy / "latest/plugins"),
             "local_machines_dir": str(Path(own["ansible_ssh_private_key_file"]).parent),
         }
         unpacked = Cluster.read(place / Path(own["inventory_dir"]).name)
@@ -174,6 +175,13 @@ def test_history_is_there(cluster: Cluster, destroyed: dict[str, Any]) -> None:
     assert len(ended) >= 2
     assert {run_id: now[run_id] for run_id in ended} == ended
     assert destroyed["runs"]["running"] in now
+
+
+def test_plugins_are_there(cluster: Cluster, destroyed: dict[str, Any]) -> None:
+    machines = Machines(cluster)
+    for host in cluster.groups["airflow"]:
+        folders = machines.shell(host, "sed -n 's/^plugins_folder = //p' /etc/airflow/*/airflow.cfg | sort -u").split()
+        assert [machines.run(host, "ls", folder).split() for folder in folders] == [["workday.py"]]
 
 
 def test_what_was_encrypted_is_readable(cluster: Cluster, destroyed: dict[str, Any]) -> None:

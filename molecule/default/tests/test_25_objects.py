@@ -6,12 +6,13 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow_client import AirflowClient, ApiError, http, wait_for
 from cluster_inventory import Cluster
-from conftest import PROJECT, Play
+from conftest import PROJECT, Play, restarted
 from faults.machines import Machines
 from testinfra.host import Host
 
@@ -21,6 +22,14 @@ Connect = Callable[[str], Host]
 
 PROGRAM = ("/usr/local/sbin/airflow-run", "database", "airflow_celery_cluster.objects")
 SECRET = "declared-secret"
+# The processes that load plugins
+PLUGIN_UNITS = {
+    "airflow_api_server": "airflow-api-server",
+    "airflow_dag_processor": "airflow-dag-processor",
+    "airflow_scheduler": "airflow-scheduler",
+    "airflow_triggerer": "airflow-triggerer",
+    "airflow_worker": "airflow-worker",
+}
 
 # One DAG with a timetable of a plugin, and one whose task fails and has a mail address.
 DAGS = """
@@ -178,16 +187,17 @@ def test_nothing_changes_if_one_object_is_wrong(
 
 # --- Plugins and mail -------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def dags(client: AirflowClient, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The DAGs of this file beside those of the project."""
+def dags(client: AirflowClient, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The DAGs of this file beside those of the project; the variables that deploy them."""
     folder = tmp_path_factory.mktemp("dags") / "dags"
     shutil.copytree(PROJECT / "dags", folder)
     (folder / "declared_dags.py").write_text(DAGS)
-    play("-e", json.dumps({"airflow_dags_dir": str(folder)}), book="playbooks/dags.yml").must_succeed()
+    variables = {"airflow_dags_dir": str(folder)}
+    play("-e", json.dumps(variables), book="playbooks/dags.yml").must_succeed()
     for dag in ("workday_check", "mail_check"):
         client.wait_for_dag(dag, seconds=120)
         client.pause(dag, False)
-    yield
+    yield variables
     play(book="playbooks/dags.yml").must_succeed()
 
 
@@ -212,6 +222,35 @@ def test_a_dag_runs_with_a_timetable_of_a_plugin(client: AirflowClient) -> None:
     assert client.wait_for_run("workday_check", run_id, seconds=120).state == "success"
     (task,) = client.tasks("workday_check", run_id)
     assert client.result("workday_check", task).startswith("/opt/airflow/plugins/releases/")
+
+
+@pytest.mark.long
+def test_a_changed_plugin_is_loaded_by_each_process(
+    cluster: Cluster,
+    client: AirflowClient,
+    play: Play,
+    starts: Callable[..., dict[str, str]],
+    dags: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "plugins"
+    shutil.copytree(PROJECT / "molecule/default/inventory/.files/plugins", folder)
+    plugin = folder / "workday.py"
+    plugin.write_text(plugin.read_text().replace('"0 6 * * 1-5"', '"0 7 * * 1-5"'))
+
+    def summary() -> str:
+        return str(client.call("GET", "/dags/workday_check/details")["timetable_summary"])
+
+    assert summary() == "0 6 * * 1-5"
+    before = starts()
+    play("-e", json.dumps(dags | {"airflow_plugins_dir": str(folder)})).must_succeed()
+    found = restarted(before, starts())
+    for group, unit in PLUGIN_UNITS.items():
+        for name in cluster.groups[group]:
+            assert [one for one in found if one.startswith(f"{name}:{unit}")], (name, unit, found)
+    wait_for(lambda: summary() == "0 7 * * 1-5", what="the timetable of the changed plugin", seconds=120)
+    play("-e", json.dumps(dags)).must_succeed()
+    wait_for(lambda: summary() == "0 6 * * 1-5", what="the timetable of the first plugin", seconds=120)
 
 
 @pytest.fixture

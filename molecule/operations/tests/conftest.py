@@ -6,4 +6,4 @@ They run against local machines that an inventory describes and that may be trea
 
 from __future__ import annotations
 
-from fixtures import client, cluster, machines, playbooks
+from fixtures import client, cluster, firmware, machines, playbooks

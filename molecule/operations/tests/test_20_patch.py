@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-
 import pytest
 from airflow_client import AirflowClient, wait_for
 from cluster_inventory import Cluster
@@ -16,24 +13,6 @@ from test_10_drain import MARKER, active, marker
 pytestmark = pytest.mark.long
 
 PATCH = "playbooks/patch.yml"
-
-
-@pytest.fixture
-def firmware(machines: Machines) -> Iterator[None]:
-    """Local machines have no firmware that starts them again after a reboot: this does."""
-    over = threading.Event()
-
-    def keep_on() -> None:
-        while not over.wait(1):
-            for name in machines.names:
-                if not machines.is_on(name):
-                    machines.power_on(name)
-
-    thread = threading.Thread(target=keep_on, name="firmware")
-    thread.start()
-    yield
-    over.set()
-    thread.join()
 
 
 def boots(machines: Machines, name: str) -> str:

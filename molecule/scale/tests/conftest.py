@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cluster_inventory import PROJECT, Cluster
-from fixtures import client, machines
+from fixtures import client, firmware, machines
 
 SMALL = PROJECT / "molecule/default/inventory"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from airflow_client import wait_for
-from cluster_inventory import PROJECT, Cluster
+from cluster_inventory import PROJECT, SECRETS, Cluster
 from faults.harness import DAG, Scene, wait_for_logs
+from faults.load import Load
 from faults.machines import Machines
-from faults.operation import Playbooks
+from faults.operation import Playbooks, problems
 
 pytestmark = pytest.mark.long
 
@@ -126,6 +127,38 @@ def test_an_empty_log_store_is_filled_from_the_other_one(
     ]
     modes = machines.shell(second, f"find {STORE}/units {STORE}/tasks -type f -printf '%m\\n' | sort -u").split()
     assert modes == ["600", "640"]
+
+
+def certificates(machines: Machines, host: str) -> str:
+    """Return the serial numbers of the certificates of a host."""
+    return machines.shell(host, "for file in /etc/airflow/tls/*.pem; do openssl x509 -noout -serial -in $file; done")
+
+
+@pytest.mark.usefixtures("client", "firmware")
+def test_no_task_notices_a_backup_new_secrets_and_a_reboot(
+    pairs: Cluster, playbooks: Playbooks, machines: Machines
+) -> None:
+    hosts = (pairs.first("control_plane"), SECOND)
+    before = {name: pairs.password(name) for name in SECRETS}
+    serials = {host: certificates(machines, host) for host in hosts}
+    with Load(pairs) as load:
+        wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
+        playbooks.run("playbooks/backup.yml").must_succeed()
+        # Longer than a certificate is valid: all certificates are new.
+        playbooks.run(
+            "playbooks/rotate_secrets.yml", "-e", "cluster_rotate=all", "-e", "certificates_renew_days=400"
+        ).must_succeed()
+        # The first host has the databases.
+        machines.run(SECOND, "touch", "/run/reboot-required")
+        playbooks.run("playbooks/patch.yml").must_succeed()
+    assert set(load.runs.values()) == {"success"}
+    assert problems(machines, pairs.workers, load.runs) == []
+    after = Cluster.read(*pairs.inventories)
+    assert [name for name in SECRETS if after.password(name) == before[name]] == []
+    for host in hosts:
+        assert not set(certificates(machines, host).split()) & set(serials[host].split())
+    assert machines.shell(SECOND, "test ! -e /run/reboot-required || echo due") == ""
+    assert playbooks.run("site.yml").must_succeed().changed == 0
 
 
 def test_operations_work_with_two_hosts_in_each_group(
