@@ -135,7 +135,7 @@ def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) 
 def test_nothing_has_the_locale_of_the_login(cluster: Cluster, connect: Connect) -> None:
     for name in cluster.groups["airflow"]:
         # molecule/default/create.yml
-        assert connect(name).check_output("locale charmap") == "ISO-8859-9"
+        assert connect(name).check_output("echo $LANG $LANGUAGE") == "tr_TR.UTF-8 tr"
     host = connect(cluster.first("postgres"))
     query = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
     for line in host.check_output("pg_lsclusters --no-header").splitlines():
