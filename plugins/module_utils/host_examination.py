@@ -22,6 +22,7 @@ from ansible_collections.airflow_celery.cluster.plugins.module_utils.machine_che
     check_downgrade,
     check_firewalls,
     check_interpreter,
+    check_locale,
     check_memory,
     check_packages,
     check_sandbox,
@@ -77,6 +78,7 @@ def examine(module: AnsibleModule) -> dict[str, Any]:
     # A package starts its service on the loopback address. Until the cluster has configured it, others cannot connect.
     reachable = listening_ports(tables, loopback=False)
     found += check_interpreter(sys.executable, sys.path)
+    found += check_locale(sys.getfilesystemencoding(), os.environ)
     found += check_binds(params["binds"])
     if params["sandbox"] and os.path.isdir("/run/systemd/system") and os.geteuid() == 0:
         code, _out, error = module.run_command(sandbox_command(params["sandbox"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_state import finding
 
@@ -75,6 +76,25 @@ def check_interpreter(executable: str, path: list[str]) -> list[dict[str, str]]:
             f"the Python of Debian, which has {DEBIAN_MODULES} in its path: the roles install python3-apt, "
             "python3-cryptography and python3-psycopg2 for it",
             "set ansible_python_interpreter: /usr/bin/python3",
+        )
+    ]
+
+
+def check_locale(encoding: str, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return a finding for a login whose encoding is not UTF-8: Ansible cannot read what translated programs print.
+
+    :param encoding: Python's name of the encoding of file names. It is UTF-8 in the locales C and POSIX as well.
+    :param environment: of the login.
+    """
+    if encoding.lower().replace("-", "") == "utf8":
+        return []
+    names = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(name)]
+    return [
+        finding(
+            "locale",
+            f"{names[0]}={environment[names[0]]} (encoding {encoding})" if names else f"encoding {encoding}",
+            "a locale with encoding UTF-8, as C.UTF-8 is",
+            "set LANG=C.UTF-8 in /etc/default/locale of the host; SSH may also send the locale of your own session",
         )
     ]
 

@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -280,6 +282,33 @@ def test_another_python_is_a_finding() -> None:
     )
     assert [item["value"] for item in found] == ["/usr/local/bin/python3.12"]
     assert "/usr/bin/python3" in found[0]["remedy"]
+
+
+@pytest.mark.parametrize("login", [{}, {"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LANG": "C.UTF-8"}], ids=str)
+def test_a_locale_whose_encoding_python_takes_for_utf_8_passes(login: dict[str, str]) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "import sys; print(sys.getfilesystemencoding())"],
+        env=login,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert machine_checks.check_locale(shown.stdout.strip(), login) == []
+
+
+@pytest.mark.parametrize(
+    ("login", "value"),
+    [
+        ({"LANG": "tr_TR"}, "LANG=tr_TR (encoding iso8859-9)"),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "tr_TR"}, "LC_CTYPE=tr_TR (encoding iso8859-9)"),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8", "LC_ALL": "tr_TR"}, "LC_ALL=tr_TR (encoding iso8859-9)"),
+        ({"LC_ALL": ""}, "encoding iso8859-9"),
+    ],
+)
+def test_a_locale_with_another_encoding_is_a_finding(login: dict[str, str], value: str) -> None:
+    found = machine_checks.check_locale("iso8859-9", login)
+    assert [item["value"] for item in found] == [value]
+    assert "/etc/default/locale" in found[0]["remedy"]
 
 
 @pytest.mark.parametrize(
