@@ -45,6 +45,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.systemd_times import seconds_of
 
 UNITS = ("airflow-*.service", "postgresql@*.service", "redis-server.service", "haproxy.service")
 PROPERTIES = (
@@ -86,13 +87,6 @@ def blocks(shown: str) -> list[dict[str, list[str]]]:
         if unit:
             found.append(unit)
     return found
-
-
-def seconds_of(timestamp: str) -> float | None:
-    """Return seconds since the epoch of what systemd prints with ``--timestamp=us+utc``; None for none."""
-    if not timestamp or timestamp == "n/a":
-        return None
-    return datetime.strptime(timestamp.removesuffix(" UTC") + " +0000", "%a %Y-%m-%d %H:%M:%S.%f %z").timestamp()
 
 
 def files_of(name: str, unit: dict[str, list[str]]) -> list[str]:

@@ -112,10 +112,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.systemd_times import seconds_of
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.worker_processes import processes, task_processes
 
 PROPERTIES = (
@@ -141,13 +141,6 @@ STOPPED = ("inactive", "failed")
 # The units of a time span as systemd prints it.
 SPANS = {"w": 604_800, "d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 0.001, "us": 0.000_001}
 WORKER = "airflow-worker"
-
-
-def seconds_of(timestamp: str) -> float | None:
-    """Return seconds since the epoch of what systemd prints with ``--timestamp=us+utc``; None for none."""
-    if not timestamp or timestamp == "n/a":
-        return None
-    return datetime.strptime(timestamp.removesuffix(" UTC") + " +0000", "%a %Y-%m-%d %H:%M:%S.%f %z").timestamp()
 
 
 def span_of(text: str) -> float | None:

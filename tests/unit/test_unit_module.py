@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.airflow_celery.cluster.plugins.module_utils.systemd_times import seconds_of
 from ansible_collections.airflow_celery.cluster.plugins.modules import unit
 from ansible_collections.airflow_celery.cluster.plugins.plugin_utils.unit_progress import UnitProgress
 
@@ -30,16 +31,10 @@ def state(**changes: str) -> dict[str, str]:
 
 
 def touch(path: Path, seconds_after_start: float) -> str:
-    since = unit.seconds_of(STARTED)
+    since = seconds_of(STARTED)
     assert since is not None
     os.utime(path, (since + seconds_after_start, since + seconds_after_start))
     return str(path)
-
-
-def test_a_timestamp_is_read_with_its_fraction_and_zone() -> None:
-    assert unit.seconds_of(STARTED) == pytest.approx(1795380554.5)
-    assert unit.seconds_of("n/a") is None
-    assert unit.seconds_of("") is None
 
 
 def test_a_unit_with_old_files_is_left_alone(file: Path) -> None:
