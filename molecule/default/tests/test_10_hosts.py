@@ -132,10 +132,26 @@ def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) 
     assert host.check_output("find -L /opt/airflow/dags/current /opt/airflow/plugins/current ! -perm -o=r") == ""
 
 
-def test_nothing_has_the_locale_of_the_login(cluster: Cluster, connect: Connect) -> None:
+# They run code of users.
+LOCALE_UNITS = (
+    "airflow-dag-processor.service",
+    "airflow-scheduler.service",
+    "airflow-triggerer.service",
+    "airflow-worker.service",
+)
+
+
+def test_nothing_has_the_locale_of_the_host(cluster: Cluster, connect: Connect) -> None:
     for name in cluster.groups["airflow"]:
+        host = connect(name)
         # molecule/default/create.yml
-        assert connect(name).check_output("echo $LANG $LANGUAGE") == "tr_TR.UTF-8 tr"
+        assert host.check_output("echo $LANG $LC_NUMERIC") == "tr_TR.UTF-8 tr_TR.UTF-8"
+        for pattern in LOCALE_UNITS:
+            for unit in host.check_output(f"systemctl list-units --plain --no-legend '{pattern}'").splitlines():
+                process = properties(host, unit.split()[0])["MainPID"]
+                environment = host.check_output(f"tr '\\0' '\\n' < /proc/{process}/environ")
+                found = dict(re.findall(r"^(LANG\w*|LC_\w+)=(.+)$", environment, re.MULTILINE))
+                assert found == {"LANG": "C.UTF-8"}, (name, unit)
     host = connect(cluster.first("postgres"))
     query = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
     for line in host.check_output("pg_lsclusters --no-header").splitlines():
