@@ -317,7 +317,8 @@ def test_no_process_looks_into_another(cluster: Cluster, connect: Connect, name:
             # Each line of the answer is a path that is not there, or one that is not refused.
             script += [
                 f"test -e {path} || echo {path} is missing; "
-                f"runuser -u {user} -- head -c 1 {path} 2>&1 | grep -q 'Permission denied' || echo {user} reads {path}"
+                f"LC_ALL=C runuser -u {user} -- head -c 1 {path} 2>&1 | grep -q 'Permission denied' || "
+                f"echo {user} reads {path}"
                 for path in paths
             ]
     assert script
