@@ -16,6 +16,8 @@ sys.path.insert(0, str(PROJECT / "roles/airflow_database/files"))
 
 import airflow_command
 
+pytestmark = pytest.mark.same_everywhere
+
 Connect = Callable[[str], Host]
 
 # They read, and change nothing.
