@@ -132,13 +132,8 @@ def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) 
     assert host.check_output("find -L /opt/airflow/dags/current /opt/airflow/plugins/current ! -perm -o=r") == ""
 
 
-# They run code of users.
-LOCALE_UNITS = (
-    "airflow-dag-processor.service",
-    "airflow-scheduler.service",
-    "airflow-triggerer.service",
-    "airflow-worker.service",
-)
+# A worker has the same template, and writes its title over its environment.
+LOCALE_UNITS = ("airflow-dag-processor.service", "airflow-scheduler.service", "airflow-triggerer.service")
 
 
 def test_nothing_has_the_locale_of_the_host(cluster: Cluster, connect: Connect) -> None:
