@@ -44,7 +44,7 @@ airflow_config:
     number: 1.5
     date: 2026-11-27
     list: ["a\nb", "# c", " d "]
-    mapping: {c:, a: {b: "50%\n"}}
+    mapping: {c: null, a: {b: "50%\n"}}
     last: last
 """
 ARRIVED = {

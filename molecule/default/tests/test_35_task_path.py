@@ -23,7 +23,7 @@ HAPROXY_STATS = (
 def psql(host: Host, database: str, port: int, *statements: str) -> str:
     """Return what psql prints, which includes notifications."""
     commands = " ".join(f'-c "{statement}"' for statement in statements)
-    return str(host.check_output(f"runuser -u postgres -- psql -At -p {port} -d {database} {commands}"))
+    return str(host.check_output(f"LC_ALL=C runuser -u postgres -- psql -At -p {port} -d {database} {commands}"))
 
 
 @pytest.mark.parametrize(("database", "port"), DATABASES)
