@@ -13,5 +13,5 @@ def seconds_of(timestamp: str) -> float | None:
     if not timestamp or timestamp == "n/a":
         return None
     # The weekday is English in every locale; Python would expect the weekday of the locale that AnsibleModule sets.
-    _weekday, _, moment = timestamp.removesuffix(" UTC").partition(" ")
+    moment = timestamp.removesuffix(" UTC").split(" ", 1)[1]
     return datetime.fromisoformat(f"{moment}+00:00").timestamp()
