@@ -86,7 +86,7 @@ def check_locale(encoding: str, environment: Mapping[str, str]) -> list[dict[str
     :param encoding: Python's name of the encoding of file names. It is UTF-8 in the locales C and POSIX as well.
     :param environment: of the login.
     """
-    if encoding.lower().replace("-", "") == "utf8":
+    if encoding == "utf-8":
         return []
     names = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(name)]
     return [

@@ -16,7 +16,7 @@ SOURCES = [
     if path.is_file() and path.suffix != ".pyc"
 ]
 # Formats of strptime and strftime for names of weekdays and months, for noon, and for the locale's own form
-OF_THE_LOCALE = re.compile(r"(?:strptime|strftime).*%[aAbBchpxX]")
+OF_THE_LOCALE = re.compile(r"^(?=.*str[pf]time).*%[aAbBchpxX].*$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("weekday", ["Sun", "Paz", "dim."])

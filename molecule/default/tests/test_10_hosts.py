@@ -132,21 +132,17 @@ def test_a_strict_umask_hides_nothing_from_airflow(connect: Connect, name: str) 
     assert host.check_output("find -L /opt/airflow/dags/current /opt/airflow/plugins/current ! -perm -o=r") == ""
 
 
-# A worker has the same template, and writes its title over its environment.
-LOCALE_UNITS = ("airflow-dag-processor.service", "airflow-scheduler.service", "airflow-triggerer.service")
-
-
 def test_nothing_has_the_locale_of_the_host(cluster: Cluster, connect: Connect) -> None:
     for name in cluster.groups["airflow"]:
-        host = connect(name)
         # molecule/default/create.yml
-        assert host.check_output("echo $LANG $LC_NUMERIC") == "tr_TR.UTF-8 tr_TR.UTF-8"
-        for pattern in LOCALE_UNITS:
-            for unit in host.check_output(f"systemctl list-units --plain --no-legend '{pattern}'").splitlines():
-                process = properties(host, unit.split()[0])["MainPID"]
-                environment = host.check_output(f"tr '\\0' '\\n' < /proc/{process}/environ")
-                found = dict(re.findall(r"^(LANG\w*|LC_\w+)=(.+)$", environment, re.MULTILINE))
-                assert found == {"LANG": "C.UTF-8"}, (name, unit)
+        assert connect(name).check_output("echo $LANG $LC_NUMERIC") == "tr_TR.UTF-8 tr_TR.UTF-8"
+    # A worker has the same template, and writes its title over its environment.
+    for group in ("airflow_dag_processor", "airflow_scheduler", "airflow_triggerer"):
+        host = connect(cluster.first(group))
+        process = properties(host, UNITS[group][0])["MainPID"]
+        environment = host.check_output(f"tr '\\0' '\\n' < /proc/{process}/environ")
+        found = dict(re.findall(r"^(LANG\w*|LC_\w+)=(.+)$", environment, re.MULTILINE))
+        assert found == {"LANG": "C.UTF-8"}, group
     host = connect(cluster.first("postgres"))
     query = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
     for line in host.check_output("pg_lsclusters --no-header").splitlines():

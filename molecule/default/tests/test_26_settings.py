@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster_inventory import PROJECT, Cluster, ansible_program
-from conftest import playbook_environment
+from cluster_inventory import PROJECT, Cluster, ad_hoc
 from testinfra.host import Host
 
 pytestmark = pytest.mark.same_everywhere
@@ -85,11 +83,13 @@ def test_airflow_reads_each_value_as_the_inventory_has_it(
     host = connect(name)
     folder = host.check_output("mktemp -d")
     (tmp_path / "variables.yml").write_text(VARIABLES, encoding="utf-8")
-    template = f"src={PROJECT}/roles/airflow/templates/airflow.cfg.j2 dest={folder}/airflow.cfg mode=0600"
-    command = [ansible_program("ansible"), name, *cluster.options, "--become", "--extra-vars"]
-    command += [f"@{tmp_path}/variables.yml", "--module-name", "ansible.builtin.template", "--args", template]
-    done = subprocess.run(command, cwd=PROJECT, env=playbook_environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    template = {
+        "src": f"{PROJECT}/roles/airflow/templates/airflow.cfg.j2",
+        "dest": f"{folder}/airflow.cfg",
+        "mode": "0600",
+    }
+    variables = ("--become", "--extra-vars", f"@{tmp_path}/variables.yml")
+    ad_hoc(cluster.options, name, "ansible.builtin.template", template, *variables)
     shown = host.check_output(
         f"env AIRFLOW_HOME={folder} AIRFLOW_CONFIG={folder}/airflow.cfg /opt/airflow/current/bin/python -c %s "
         + " ".join(ARRIVED),

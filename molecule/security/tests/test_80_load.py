@@ -18,7 +18,7 @@ from front_door import MIB, forget_logins, send
 # Longer than the time in which a task without heartbeats is ended.
 SECONDS = 20
 LOGINS, QUERIES = 60, 20
-# So many answers of each kind make it a flood. A slow machine may take longer than SECONDS for them, up to LIMIT.
+# More answers of each kind than these are a flood. A slow machine may take longer than SECONDS for them, up to LIMIT.
 ANSWERS = 10
 LIMIT = 180
 # Heavy: all task instances and all runs with their DAGs, and the pages of the UI that ask for most.
@@ -67,7 +67,7 @@ class Flood:
     def strong(self) -> bool:
         """Return whether enough logins were checked and enough queries answered to call it a flood."""
         with self._lock:
-            return min(self.answers["login", 401], self.answers["query", 200]) >= ANSWERS
+            return min(self.answers["login", 401], self.answers["query", 200]) > ANSWERS
 
     def run(self, scene: Scene) -> None:
         """Flood the front door while tasks run. HAProxy forgets each second who has tried, as with new addresses."""
