@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import report, results
+from bench import report, results, stock
 
 
 def measured(tasks: int, seconds: float, control: float = 1.0, workers: float = 2.0) -> dict[str, Any]:
@@ -52,6 +52,39 @@ def test_a_run_that_ended_early_gives_the_rows_that_it_has() -> None:
     del figures["stock8"]
     assert list(report.task_rows(figures)) == []
     assert list(report.task_rows({})) == list(report.idle_rows({})) == list(report.deploy_rows({})) == []
+
+
+def test_cpu_time_of_components_is_compared_with_equal_slots() -> None:
+    figures = sides()
+    assert report.component_table({}) == ""
+    units = {"control/airflow-execution-api@8091": 2.0, "control/airflow-api-server@8081": 1.0, "control/cron": 4.0}
+    figures["ours"]["shapes"]["quick"] = [
+        {"tasks": 100, "seconds": 1, "cpu": {"control": 9.0, "workers": 5.0, **units}},
+        {"tasks": 100, "seconds": 1, "cpu": {"control": 7.0, "workers": 5.0, "workers/airflow-worker": 5.0}},
+        {"tasks": 200, "seconds": 1, "cpu": {"control": 18.0, "workers": 10.0, **units}},
+    ]
+    figures["ours"]["idle"] = [{"control": 0.3, "workers": 0.0, "control/haproxy": 0.002}]
+    stock = {"control": 4.0, "workers": 0.0, "control/acc-bench-api-server": 4.0}
+    figures["stock8"]["shapes"]["quick"] = [{"tasks": 100, "seconds": 1, "cpu": stock}]
+    figures["stock8"]["idle"] = [{"control": 0.1, "workers": 0.0, "control/redis-server": 0.00001}]
+    assert report.component_table(figures).splitlines()[2:] == [
+        "| control node, API servers | 15.0 ms | 40.0 ms | 0.0 ms | 0.0 ms |",
+        "| control node, HAProxy | 0.0 ms | 0.0 ms | 2.0 ms | 0.0 ms |",
+        "| control node, other | 20.0 ms | 0.0 ms | 0.0 ms | 0.0 ms |",
+        "| control node, all | 90.0 ms | 40.0 ms | 300.0 ms | 100.0 ms |",
+        "| workers, all | 50.0 ms | 0.0 ms | 0.0 ms | 0.0 ms |",
+    ]
+    assert report.table({"tasks": {"figures": figures}}).endswith(report.component_table(figures))
+    del figures["stock8"]
+    assert report.component_table(figures) == ""
+
+
+def test_every_process_of_stock_airflow_is_a_component() -> None:
+    units = [f"{stock.NAME}-{name}" for name in (*stock.CONTROL_UNITS, "redis", "worker")]
+    found = report.by_component({f"control/{unit}": 1.0 for unit in units})
+    assert {component for _, component in found} == {
+        *("scheduler", "API servers", "DAG processor", "triggerer", "worker", "Redis"),
+    }
 
 
 def test_the_other_figures() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.airflow_celery.cluster.plugins.module_utils import data_directories as data
-from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_state
+from ansible_collections.airflow_celery.cluster.plugins.module_utils import host_examination, host_state
 from ansible_collections.airflow_celery.cluster.plugins.module_utils.host_examination import examine
 from ansible_collections.airflow_celery.cluster.plugins.modules import host_check
 
@@ -175,6 +175,13 @@ def test_the_examination_looks_at_the_directories_of_the_host(tmp_path: Path, mo
     foreign = f"{place}, with files of another application: index.html"
     assert (found["log_store_dir"], found["backup_repository"]) == (foreign, foreign)
     assert found["Airflow"] == f"{place}/index.html, not the command of this cluster"
+
+
+def test_the_examination_looks_at_the_locale_of_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "tr_TR")
+    monkeypatch.setattr(host_examination.sys, "getfilesystemencoding", lambda: "iso8859-9")
+    module: Any = Module()
+    assert "LC_ALL=tr_TR (encoding iso8859-9)" in [item["value"] for item in examine(module)["findings"]]
 
 
 def test_the_code_names_no_syntax_that_an_old_python_lacks() -> None:

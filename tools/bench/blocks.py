@@ -85,7 +85,7 @@ def warm_up(client: AirflowClient, cpu: CpuMeter, workers: int, slots: int) -> N
     shape = BY_NAME["quick"]
     with step("warm up"):
         for _ in range(10):
-            _, runs = run_shape(client, shape, cpu.read, dict.fromkeys(("control", "workers"), 0.0), tasks=4 * slots)
+            _, runs = run_shape(client, shape, cpu.read, {}, tasks=4 * slots)
             hosts = {task.hostname for dag, run in runs.items() for task in client.tasks(dag, run)}
             if len(hosts) >= workers:
                 return
@@ -146,7 +146,7 @@ def block(
     warm_up(client, cpu, len(cluster.workers), side.slots)
     long = "idle" in parts and side.full
     seconds = IDLE_SECONDS if long else BASE_SECONDS
-    idle = {"control": 0.0, "workers": 0.0}
+    idle: dict[str, float] = {}
     if long or "tasks" in parts:
         with step(f"idle for {seconds} s"):
             idle = cpu.rate(seconds)

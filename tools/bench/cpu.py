@@ -1,15 +1,17 @@
-"""CPU time of whole machines, read in each machine from its own control group."""
+"""CPU time of parts of a cluster: of whole machines from their control groups, and of the units of systemd in them."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from faults.machines import Machines
 
-# Version 2 of control groups, or version 1.
-READ = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage"
+PROBE = (Path(__file__).parent / "cpu_probe.py").read_text()
 
 
 def parse(text: str) -> float:
@@ -32,15 +34,20 @@ class CpuMeter:
         self._parts = parts
 
     def read(self) -> tuple[float, dict[str, float]]:
-        """Return the time, and the CPU seconds of each part until now."""
-        used = {
-            part: sum(parse(self._machines.shell(name, READ)) for name in names) for part, names in self._parts.items()
-        }
-        return time.monotonic(), used
+        """Return the time, and the CPU seconds until now of each part (``control``) and unit (``control/haproxy``)."""
+        used: defaultdict[str, float] = defaultdict(float)
+        for part, names in self._parts.items():
+            for name in names:
+                answer = json.loads(self._machines.run(name, "python3", "-c", PROBE))
+                used[part] += parse(answer["machine"])
+                for unit, seconds in answer["units"].items():
+                    used[f"{part}/{unit}"] += seconds
+        return time.monotonic(), dict(used)
 
     def rate(self, seconds: float) -> dict[str, float]:
-        """Return the CPU seconds per second of each part over some time."""
+        """Return the CPU seconds per second of each part and unit over some time."""
         begun, before = self.read()
         time.sleep(seconds)  # the measuring interval
         ended, after = self.read()
-        return {part: (after[part] - before[part]) / (ended - begun) for part in before}
+        # A unit that was not there before has not used anything.
+        return {key: (after[key] - before.get(key, 0.0)) / (ended - begun) for key in after}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,20 @@ from bench.shapes import BY_NAME, SHAPES
 
 PAGE = PROJECT / "docs/performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+PARTS = {"control": "control node", "workers": "workers"}
+# What the names of their units begin with, ours and stock Airflow's. The first that matches counts.
+COMPONENTS = {
+    "scheduler": ("airflow-scheduler", "acc-bench-scheduler"),
+    "API servers": ("airflow-api-server", "airflow-execution-api", "acc-bench-api-server"),
+    "PostgreSQL": ("postgresql@",),
+    "DAG processor": ("airflow-dag-processor", "acc-bench-dag-processor"),
+    "triggerer": ("airflow-triggerer", "acc-bench-triggerer"),
+    "worker": ("airflow-worker", "acc-bench-worker"),
+    "Redis": ("redis-server", "acc-bench-redis"),
+    "HAProxy": ("haproxy",),
+    "Flower": ("airflow-flower",),
+    "logs": ("airflow-log-", "systemd-journald"),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,7 @@ def cpu_rows(ours: Mapping[str, Any], stock: Mapping[str, Any]) -> Iterator[Row]
     """Yield the rows of CPU time for each task of the wide DAG, with equal slots."""
     if not ours.get("quick") or not stock.get("quick"):
         return
-    for part, title in (("control", "control node"), ("workers", "workers")):
+    for part, title in PARTS.items():
         yield compared(
             f"CPU per task of {BY_NAME['quick'].title}, {title}",
             median_cpu(ours["quick"], part) * 1000,
@@ -114,6 +129,53 @@ def cpu_rows(ours: Mapping[str, Any], stock: Mapping[str, Any]) -> Iterator[Row]
             "ms",
             most=1.0,
         )
+
+
+def by_component(cpu: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """Return the sums of the units of each part and component; what belongs to no component is ``other``."""
+    sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for key, seconds in cpu.items():
+        part, slash, unit = key.partition("/")
+        if slash:
+            component = next((name for name, starts in COMPONENTS.items() if unit.startswith(starts)), "other")
+            sums[part, component] += seconds
+    return dict(sums)
+
+
+def medians(readings: Sequence[Mapping[str, float]], scale: Sequence[float]) -> dict[tuple[str, str], float]:
+    """Return the median of each part and component, and of the whole part as component ``all``, in milliseconds.
+
+    :param scale: what each reading is divided by.
+    """
+    every = [{**by_component(one), **{(part, "all"): one[part] for part in PARTS if part in one}} for one in readings]
+    keys = {key for one in every for key in one}
+    return {
+        key: statistics.median(1000 * one.get(key, 0.0) / by for one, by in zip(every, scale, strict=True))
+        for key in keys
+    }
+
+
+def component_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the CPU time of each component, of a task and of the idle cluster, with equal slots; or nothing."""
+    equal = opponents(figures)[0] if "ours" in figures else None
+    if equal is None or not all(figures[name]["shapes"].get("quick") for name in ("ours", equal)):
+        return ""
+    sides = [figures["ours"], figures[equal]]
+    columns = []
+    for side in sides:
+        runs = side["shapes"]["quick"]
+        columns.append(medians([run["cpu"] for run in runs], [run["tasks"] for run in runs]))
+    columns += [medians(side["idle"], [1.0] * len(side["idle"])) for side in sides]
+    lines = [
+        f"| CPU time | one of {BY_NAME['quick'].title}, ours | stock | idle cluster, each second, ours | stock |",
+        "|---|---|---|---|---|",
+    ]
+    for part, title in PARTS.items():
+        for component in (*COMPONENTS, "other", "all"):
+            cells = [column.get((part, component), 0.0) for column in columns]
+            if any(cell >= 0.05 for cell in cells):
+                lines.append(f"| {title}, {component} | {' | '.join(f'{cell:.1f} ms' for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def idle_rows(figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
@@ -164,11 +226,13 @@ ROWS = {"tasks": task_rows, "idle": idle_rows, "heartbeats": heartbeat_rows, "de
 
 
 def table(parts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return all figures as a table of Markdown."""
+    """Return all figures as tables of Markdown."""
     lines = ["| figure | ours | stock | ratio | goal |", "|---|---|---|---|---|"]
     for part, rows in ROWS.items():
         if part in parts:
             lines += [str(row) for row in rows(parts[part]["figures"])]
+    if components := component_table(parts.get("tasks", {}).get("figures", {})):
+        lines += ["", components]
     return "\n".join(lines)
 
 

@@ -46,7 +46,7 @@ class Measured:
 
     :param tasks: task instances of all its DAG runs.
     :param seconds: from the start of the first DAG run to the end of the last one.
-    :param cpu: CPU seconds of each part of the cluster, without its idle use.
+    :param cpu: CPU seconds of each part of the cluster and each of its units, without their idle use.
     """
 
     tasks: int
@@ -66,9 +66,10 @@ def duration(runs: list[DagRun]) -> float:
 def net_cpu(before: Cpu, after: Cpu, idle: Cpu, seconds: float) -> dict[str, float]:
     """Return what was used between two readings, without what an idle cluster uses in that time.
 
-    :param idle: CPU seconds per second of each part.
+    :param idle: CPU seconds per second of each part and unit; what is missing there or before has used nothing.
     """
-    return {part: max(0.0, after[part] - before[part] - idle[part] * seconds) for part in before}
+    used = {key: after[key] - before.get(key, 0.0) - idle.get(key, 0.0) * seconds for key in after}
+    return {key: max(0.0, seconds) for key, seconds in used.items()}
 
 
 def wait_until_healthy(client: AirflowClient, cluster: str) -> None:
@@ -134,7 +135,7 @@ def run_shape(
 ) -> tuple[Measured, dict[str, str]]:
     """Run a shape once. Its DAG runs are made while it is paused, so that all begin at the same moment.
 
-    :param cpu: returns the time and the CPU seconds of each part of the cluster until now.
+    :param cpu: returns the time, and the CPU seconds of each part of the cluster and each unit until now.
     :return: the measurement, and the id of the run of each DAG.
     """
     dags = dag_ids(client, shape)
