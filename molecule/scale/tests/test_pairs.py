@@ -163,6 +163,31 @@ def test_no_task_notices_a_backup_new_secrets_and_a_reboot(
     assert playbooks.run("site.yml").must_succeed().changed == 0
 
 
+@pytest.mark.usefixtures("client")
+def test_both_hosts_of_each_group_have_the_restored_database(
+    pairs: Cluster, playbooks: Playbooks, machines: Machines
+) -> None:
+    hosts = (pairs.first("control_plane"), SECOND)
+    playbooks.run("playbooks/backup.yml").must_succeed()
+    machines.run(SECOND, "airflow", "variables", "set", "kept", "1")
+    moment = machines.run(pairs.first("postgres"), "date", "--utc", "+%FT%T.%6N").strip()
+    machines.run(SECOND, "airflow", "variables", "set", "undone", "1")
+    restore = json.dumps({"cluster_restore_to": moment, "cluster_confirm": True})
+    playbooks.run("playbooks/restore.yml", "-e", restore).must_succeed()
+    for host in hosts:
+        found = {
+            name: machines.run(host, "airflow", "variables", "get", name, check=False) for name in ("kept", "undone")
+        }
+        assert (found["kept"].strip(), "1" in found["undone"].split()) == ("1", False)
+    wait_for(lambda: playbooks.run(STATUS).status == 0, what="both hosts healthy", seconds=120, interval=5)
+    client = pairs.client()
+    client.wait_for_dag(DAG, seconds=120)
+    client.pause(DAG, False)
+    run_id = client.trigger(DAG, {"tasks": 8, "seconds": 1})
+    assert client.wait_for_run(DAG, run_id, seconds=120).state == "success"
+    assert playbooks.run("site.yml").must_succeed().changed == 0
+
+
 def test_operations_work_with_two_hosts_in_each_group(
     small: Cluster, pairs: Cluster, before: set[str], playbooks: Playbooks, machines: Machines, tmp_path: Path
 ) -> None:
