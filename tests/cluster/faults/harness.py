@@ -65,8 +65,6 @@ class Scene:
         if hosts:
             self.worker = hosts.most_common(1)[0][0]
         self.hit = {execution.task for execution in found if execution.host == self.worker}
-        if self.tasks and self.tasks[-1].startswith("deferred"):
-            wait_for(self.all_deferred, what="all deferred tasks in the triggerer", seconds=60, transient=TRANSIENT)
 
     def all_deferred(self) -> bool:
         """Whether every task that waits in the triggerer does so now."""
@@ -266,6 +264,8 @@ def run_fault(cluster: Cluster, fault: Fault) -> Result:
             result.problems += [f"before the fault: {problem}" for problem in before]
             return result
         scene.begin_load(fault.load)
+        if fault.load.get("deferred"):
+            wait_for(scene.all_deferred, what="all deferred tasks in the triggerer", seconds=60, transient=TRANSIENT)
         result.tasks = len(scene.tasks)
         strike(scene, fault)
         run = scene.wait_for_run(scene.run_id, 300)
