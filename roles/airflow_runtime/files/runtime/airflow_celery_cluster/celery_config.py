@@ -35,6 +35,7 @@ from airflow_celery_cluster import (
     connections,
     execution_api,
     fence,
+    forks,
     memory,
     oom_score,
     results_sessions,
@@ -106,7 +107,7 @@ def repeat_start() -> None:
 def bind_tasks(**_: Any) -> None:
     """In each process of the pool."""
     # First, so that no garbage collection comes before it.
-    supervision.share_memory()
+    forks.share_memory()
     fence.bind_tasks_to_supervisor()
     supervision.keep_connection()
 

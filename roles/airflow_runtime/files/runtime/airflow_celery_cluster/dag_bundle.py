@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from pathlib import Path
 from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, get_bundle_tracking_file
 from airflow.dag_processing.bundles.local import LocalDagBundle
+
+from airflow_celery_cluster import forks
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +80,20 @@ class ReleaseDagBundle(BaseDagBundle):
         self._release = self._choose()
 
 
+@functools.cache
+def prepare_dag_processor() -> None:
+    """Prepare this process, which forks one for each DAG file that it imports."""
+    forks.import_for_dags()
+    forks.share_memory()
+
+
 class ClusterDagBundle(LocalDagBundle):
     """The DAGs that the cluster itself brings, as part of its runtime: they are there whatever the user's DAGs are."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(path=str(Path(__file__).parent / "dags"), **kwargs)
+
+    def refresh(self) -> None:
+        """Leave the files as they are. A DAG processor alone refreshes bundles, before it imports the first file."""
+        prepare_dag_processor()
+        super().refresh()

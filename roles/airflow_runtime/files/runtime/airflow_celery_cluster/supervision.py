@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import importlib
 import os
 import selectors
@@ -87,22 +86,6 @@ def keep_connection() -> None:
 
     supervisor._ensure_client = ensure_client
     os.register_at_fork(after_in_child=close_connections)
-
-
-def share_memory() -> None:
-    """Have the process of a task share the memory of its supervisor.
-
-    A garbage collection writes to each object that it looks at, and so would copy nearly all pages of the supervisor.
-    The supervisor itself freezes nothing: ``gc.unfreeze`` moves all objects to the oldest generation, which is hardly
-    ever collected, so that the garbage of each task would stay. What a task forks is left as it is.
-    """
-    supervisor = os.getpid()
-
-    def in_child() -> None:
-        if os.getppid() == supervisor:
-            gc.freeze()
-
-    os.register_at_fork(after_in_child=in_child)
 
 
 def wake_at_end(start: Callable[..., None]) -> Callable[..., None]:
