@@ -32,8 +32,14 @@ PLUGIN_GROUPS = (
     "airflow_worker",
 )
 
-# One DAG with a timetable of a plugin, and one whose task fails and has a mail address.
+# One DAG with a timetable of a plugin, and one whose task fails and has a mail address. Its tag says what the process
+# that imports the file has from the DAG processor.
 DAGS = """
+import gc
+import sys
+
+PREPARED = "airflow.sdk.definitions.decorators" in sys.modules and gc.get_freeze_count() > 0
+
 from airflow.sdk import dag, task
 from workday import WorkdayTimetable
 
@@ -49,7 +55,7 @@ def workday_check():
     folder()
 
 
-@dag(schedule=None)
+@dag(schedule=None, tags=[f"prepared: {PREPARED}"])
 def mail_check():
     @task(email="ann@example.org", email_on_failure=True, retries=0)
     def fail():
@@ -223,6 +229,11 @@ def test_a_dag_runs_with_a_timetable_of_a_plugin(client: AirflowClient) -> None:
     assert client.wait_for_run("workday_check", run_id, seconds=120).state == "success"
     (task,) = client.tasks("workday_check", run_id)
     assert client.result("workday_check", task).startswith("/opt/airflow/plugins/releases/")
+
+
+@pytest.mark.usefixtures("dags")
+def test_a_dag_file_is_imported_by_a_process_that_has_the_sdk_already(client: AirflowClient) -> None:
+    assert [tag["name"] for tag in client.call("GET", "/dags/mail_check/details")["tags"]] == ["prepared: True"]
 
 
 @pytest.mark.long
