@@ -125,8 +125,13 @@ def task_count(client: AirflowClient, dag: str, run: str) -> int:
 def finish(client: AirflowClient, shape: Shape) -> None:
     """Unpause a shape, and wait until none of its DAG runs is left."""
     pause(client, shape, False)
+    # The API server of a cluster under load may not answer in time.
     wait_for(
-        lambda: unfinished(client, shape) == 0, what=f"all runs of {shape.name} over", seconds=PATIENCE, interval=1
+        lambda: unfinished(client, shape) == 0,
+        what=f"all runs of {shape.name} over",
+        seconds=PATIENCE,
+        interval=1,
+        transient=TRANSIENT,
     )
 
 
