@@ -49,5 +49,5 @@ class CpuMeter:
         begun, before = self.read()
         time.sleep(seconds)  # the measuring interval
         ended, after = self.read()
-        # A unit that was not there before has not used anything.
+        # A unit that was not there at the beginning had used nothing then.
         return {key: (after[key] - before.get(key, 0.0)) / (ended - begun) for key in after}

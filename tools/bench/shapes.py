@@ -66,10 +66,10 @@ def duration(runs: list[DagRun]) -> float:
 def net_cpu(before: Cpu, after: Cpu, idle: Cpu, seconds: float) -> dict[str, float]:
     """Return what was used between two readings, without what an idle cluster uses in that time.
 
-    :param idle: CPU seconds per second of each part and unit; what is missing there or before has used nothing.
+    :param idle: CPU seconds per second of each part and unit. A unit that is missing in it or before counts as 0.
     """
     used = {key: after[key] - before.get(key, 0.0) - idle.get(key, 0.0) * seconds for key in after}
-    return {key: max(0.0, seconds) for key, seconds in used.items()}
+    return {key: max(0.0, one) for key, one in used.items()}
 
 
 def wait_until_healthy(client: AirflowClient, cluster: str) -> None:
