@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -160,13 +160,19 @@ def long_findings(texts: dict[str, str]) -> Iterator[str]:
             yield f"{name}: {len(lines)} lines, at most {limit}: split it by subject"
 
 
+def empty_findings(names: Iterable[str]) -> Iterator[str]:
+    """Yield the files without content."""
+    for name in names:
+        if (ROOT / name).stat().st_size == 0:
+            yield f"{name}: empty"
+
+
 def findings() -> list[str]:
     """Return everything that is wrong."""
     names = tracked()
     texts = texts_of(names)
-    empty = [f"{name}: empty" for name in names if (ROOT / name).stat().st_size == 0]
     checks = (version_findings, ansible_findings, unused_findings, unread_findings, long_findings)
-    return empty + [line for check in checks for line in check(texts)]
+    return [*empty_findings(names), *(line for check in checks for line in check(texts))]
 
 
 if __name__ == "__main__":

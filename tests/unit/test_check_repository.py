@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import check_repository
 import pytest
 from check_repository import (
     ansible_findings,
+    empty_findings,
     long_findings,
     texts_of,
     tracked,
@@ -107,3 +110,11 @@ def test_a_file_that_is_too_long(file: str, most: int) -> None:
     assert list(long_findings(texts)) == []
     found = list(long_findings({file: texts[file] + "- line\n"}))
     assert found == [f"{file}: {most + 1} lines, at most {most}: split it by subject"]
+
+
+def test_a_file_without_content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert list(empty_findings(tracked())) == []
+    monkeypatch.setattr(check_repository, "ROOT", tmp_path)
+    (tmp_path / "empty.yml").touch()
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    assert list(empty_findings(["empty.yml", "image.png"])) == ["empty.yml: empty"]
