@@ -13,7 +13,7 @@ from test_40_operations import Starts, extra
 # They take minutes each, and nothing in them depends on the release of Debian.
 pytestmark = [pytest.mark.long, pytest.mark.same_everywhere]
 
-LOGIN = "operator"
+LOGIN = "deployer"
 PASSWORD = "Login-4711"
 
 
