@@ -17,6 +17,9 @@ from faults import ledger
 from faults.load import LOAD
 from faults.machines import Machines
 
+# Seconds. A rotation of all secrets of a cluster with pairs took 41 minutes beside another scenario.
+LONGEST = 4800
+
 
 @dataclass(frozen=True)
 class Done:
@@ -81,7 +84,11 @@ class Playbooks:
     def run(self, book: str, *options: str) -> Done:
         """Run a playbook to its end."""
         process, log = self.start(book, *options)
-        return Done(process.wait(timeout=2400), log.read_text())
+        try:
+            process.wait(timeout=LONGEST)
+        finally:
+            kill(process)
+        return Done(process.returncode, log.read_text())
 
     def kill_at(self, said: str, book: str, *options: str) -> None:
         """Kill a playbook, without any chance to say good-bye, when it has said something."""
@@ -90,14 +97,19 @@ class Playbooks:
             wait_for(
                 lambda: re.search(said, log.read_text()) or process.poll() is not None,
                 what=said,
-                seconds=2400,
+                seconds=LONGEST,
                 interval=0.1,
             )
             assert process.poll() is None, log.read_text()[-6000:]
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a playbook and its children, if the playbook has not ended yet."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def problems(machines: Machines, workers: Sequence[str], runs: Iterable[str], retries: bool = False) -> list[str]:
