@@ -17,7 +17,7 @@ from faults import ledger
 from faults.load import LOAD
 from faults.machines import Machines
 
-# Seconds. A rotation of all secrets of a cluster with pairs took 41 minutes beside another scenario.
+# Seconds. A rotation of all secrets of a cluster with pairs did not end within 40 minutes beside another scenario.
 LONGEST = 4800
 
 
