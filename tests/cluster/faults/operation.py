@@ -106,7 +106,10 @@ class Playbooks:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a playbook and its children, if the playbook has not ended yet."""
+    """Kill a playbook that has not ended yet.
+
+    The processes of its present task have sessions of their own, and end with the task.
+    """
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
