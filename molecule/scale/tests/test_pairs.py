@@ -172,6 +172,11 @@ def test_no_task_notices_a_reboot(pairs: Cluster, playbooks: Playbooks, machines
     assert playbooks.run("site.yml").must_succeed().changed == 0
 
 
+def wait_until_healthy(playbooks: Playbooks) -> None:
+    """Wait for the heartbeats of both hosts, which may be some seconds away."""
+    wait_for(lambda: playbooks.run(STATUS).status == 0, what="both hosts healthy", seconds=120, interval=5)
+
+
 @contextmanager
 def stopped(machines: Machines, host: str) -> Iterator[None]:
     """Stop what a host has of the scheduler, the triggerer and the API servers, as long as the block runs."""
@@ -196,13 +201,9 @@ def test_both_hosts_of_each_group_work_with_the_restored_database(
     machines.run(first, "airflow", "variables", "set", "undone", "1")
     restore = json.dumps({"cluster_restore_to": moment, "cluster_confirm": True})
     playbooks.run("playbooks/restore.yml", "-e", restore).must_succeed()
-
-    def is_healthy() -> bool:
-        return playbooks.run(STATUS).status == 0
-
     client = Cluster.read(*pairs.inventories).client()
     for other in (SECOND, first):
-        wait_for(is_healthy, what="both hosts healthy", seconds=120, interval=5)
+        wait_until_healthy(playbooks)
         with stopped(machines, other):
             known = wait_for(
                 lambda: {one["key"] for one in client.call("GET", "/variables")["variables"]},
@@ -223,8 +224,7 @@ def test_operations_work_with_two_hosts_in_each_group(
     small: Cluster, pairs: Cluster, before: set[str], playbooks: Playbooks, machines: Machines, tmp_path: Path
 ) -> None:
     assert "airflow-scheduler.service" in machines.shell(SECOND, LEFT)
-    # The heartbeats of the second of each are some seconds away.
-    wait_for(lambda: playbooks.run(STATUS).status == 0, what="both hosts healthy", seconds=120, interval=5)
+    wait_until_healthy(playbooks)
     added = playbooks.run("site.yml", "--limit", "worker1", "--flush-cache").must_succeed()
     assert "failed=0" in added.output
     for book in ("playbooks/drain_worker.yml", "playbooks/undrain_worker.yml"):

@@ -1,4 +1,4 @@
-"""How a site logs in to its machines is the decision of the site, and which part of the cluster a run is for."""
+"""How a person may run site.yml: with passwords for SSH and sudo, and for one part of the cluster."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ pytestmark = [pytest.mark.long, pytest.mark.same_everywhere]
 
 LOGIN = "deployer"
 PASSWORD = "Login-4711"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed(play: Play) -> None:
+    """The cluster as its inventory describes it: the tests before have left other settings."""
+    play().must_succeed()
 
 
 @pytest.fixture
@@ -56,18 +62,17 @@ def test_passwords_for_ssh_and_sudo_are_enough(
 
 
 def test_a_run_of_one_part_leaves_the_others_alone(cluster: Cluster, play: Play, starts: Starts) -> None:
-    changed = extra(airflow_worker_watchdog_timeout=61, airflow_triggerer_capacity=999)
+    # Neither changes the memory plan, which the parts of a host share.
+    changed = extra(airflow_worker_watchdog_timeout=61, airflow_triggerer_environment={"SAMPLE": "1"})
     before = starts()
     play("--tags", "airflow_worker", *changed).must_succeed()
-    workers = {f"{worker}:airflow-worker" for worker in cluster.workers}
-    assert restarted(before, starts()) == workers
+    assert restarted(before, starts()) == {f"{worker}:airflow-worker-watchdog" for worker in cluster.workers}
     # What has no new settings yet is drift.
+    triggerers = cluster.groups["airflow_triggerer"]
     pending = play("--check", *changed).must_succeed()
-    assert {host for host, numbers in pending.hosts.items() if numbers["changed"]} == set(
-        cluster.groups["airflow_triggerer"]
-    )
+    assert {host for host, numbers in pending.hosts.items() if numbers["changed"]} == set(triggerers)
     before = starts()
     play("--tags", "airflow_triggerer", *changed).must_succeed()
-    assert restarted(before, starts()) == {f"{host}:airflow-triggerer" for host in cluster.groups["airflow_triggerer"]}
+    assert restarted(before, starts()) == {f"{host}:airflow-triggerer" for host in triggerers}
     assert play("--check", *changed).must_succeed().count("changed") == 0
     play().must_succeed()
