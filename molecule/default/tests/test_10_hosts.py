@@ -334,6 +334,8 @@ def test_the_release_of_the_dags_is_whole_and_readable(cluster: Cluster, connect
         assert host.file("/opt/airflow/dags/current/.airflowignore").is_file
         modes = "-type d ! -perm 0755 -o -type f ! -perm 0644 ! -perm 0755 -o -type l"
         assert host.check_output(f"find /opt/airflow/dags/current/ {modes}") == ""
+        # The DAG processor imports a file at once if the file is newer than its last import.
+        assert host.check_output("find /opt/airflow/dags/current/ ! -newer /etc/machine-id") == ""
 
 
 def test_redis_keeps_what_it_is_given(cluster: Cluster, connect: Connect) -> None:

@@ -224,8 +224,8 @@ def test_a_setting_restarts_what_reads_it_and_a_task_stays_with_its_release(
     assert restarted(before, starts()) == {"control1:airflow-scheduler", "worker1:airflow-worker"}
 
     before = starts()
-    triggerer = {"triggerer": {"job_heartbeat_sec": 4}}
-    play(*one_host_options, *extra(**dags, airflow_config=triggerer)).must_succeed()
+    config = cluster.variables["control1"]["airflow_config"] | {"triggerer": {"job_heartbeat_sec": 4}}
+    play(*one_host_options, *extra(**dags, airflow_config=config)).must_succeed()
     assert restarted(before, starts()) == {"control1:airflow-triggerer"}
 
     client.wait_for_dag("release_check", seconds=120)
@@ -293,7 +293,8 @@ def test_a_setting_that_breaks_the_first_of_a_pair_leaves_the_second_alone(
     before = starts()
     # The preflight refuses the value, unless it looks away.
     unseen = {"airflow_config_extra_sections": ["api_auth"]}
-    recap = play(*extra(airflow_config={"api_auth": {"jwt_leeway": "many"}}, **unseen))
+    config = cluster.variables[control]["airflow_config"] | {"api_auth": {"jwt_leeway": "many"}}
+    recap = play(*extra(airflow_config=config, **unseen))
     assert recap.status != 0
     assert "airflow-execution-api@8091 does not stay up" in recap.output
     assert "invalid literal for int()" in recap.output
