@@ -69,6 +69,7 @@ def test_cpu_time_of_units_includes_processes_that_ended(tmp_path: Path) -> None
         (8, "9:name=systemd:/system.slice/haproxy.service/part\n0::/other\n", (1, 0, 0, 0)),
         (9, "0::/user.slice/user-0.slice/user@0.service/app.slice/pipe.service\n", (5, 0, 0, 0)),
         (10, "0::/init.scope\n", (9, 9, 9, 9)),
+        (12, "0::/system.slice/ssh.service\n", (1, 1, 9, 9)),  # logins of a deployment have ended
     ):
         (tmp_path / str(pid)).mkdir()
         (tmp_path / str(pid) / "cgroup").write_text(group)

@@ -29,7 +29,8 @@ def units(proc: Path) -> dict[str, float]:
             unit = re.findall(r"/([^/\n]+)[.]service", (process / "cgroup").read_text())
             # After the name, which may hold anything: utime, stime, cutime and cstime are the 12th to the 15th field.
             fields = (process / "stat").read_text().rpartition(")")[2].split()
-            if unit:
+            # When a login ends, all that its processes have used counts for the SSH server.
+            if unit and unit[-1] != "ssh":
                 seconds[unit[-1]] += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return dict(seconds)
 
