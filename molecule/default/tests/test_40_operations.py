@@ -117,6 +117,7 @@ def test_check_mode_changes_nothing_and_shows_no_secret(play: Play, starts: Star
     assert restarted(before, starts()) == set()
 
 
+@pytest.mark.long
 def test_a_diff_shows_no_value_of_a_free_form_variable(play: Play) -> None:
     marker = "marker-of-a-secret"
     config = {"secrets": {"backend_kwargs": {"token": marker}}}

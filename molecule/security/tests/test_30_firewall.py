@@ -344,6 +344,7 @@ def test_another_firewall_is_refused(cluster: Cluster, machines: Machines, worke
 
 
 # --- More hosts, and none ---------------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_an_added_host_is_let_in_where_it_connects_to(
     cluster: Cluster, machines: Machines, control: str, worker: str
 ) -> None:
