@@ -36,7 +36,7 @@ def test_updates_are_installed_and_a_second_run_changes_nothing(
     assert {active(machines, worker) for worker in cluster.workers} == {"active"}
 
 
-@pytest.mark.usefixtures("client", "firmware")
+@pytest.mark.usefixtures("firmware")
 def test_workers_are_rebooted_one_after_the_other_under_load(
     cluster: Cluster, machines: Machines, playbooks: Playbooks
 ) -> None:
@@ -61,7 +61,7 @@ def test_workers_are_rebooted_one_after_the_other_under_load(
     assert problems(machines, cluster.workers, load.runs) == []
 
 
-@pytest.mark.usefixtures("client", "firmware")
+@pytest.mark.usefixtures("firmware")
 def test_a_run_that_was_killed_at_a_reboot_is_gone_on_with(
     cluster: Cluster, machines: Machines, playbooks: Playbooks
 ) -> None:

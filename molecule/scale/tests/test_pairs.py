@@ -136,7 +136,6 @@ def certificates(machines: Machines, host: str) -> str:
     return machines.shell(host, script)
 
 
-@pytest.mark.usefixtures("client")
 def test_no_task_notices_a_backup_and_new_secrets(pairs: Cluster, playbooks: Playbooks, machines: Machines) -> None:
     hosts = (pairs.first("control_plane"), SECOND)
     before = {name: pairs.password(name) for name in SECRETS}

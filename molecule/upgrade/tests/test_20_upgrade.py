@@ -73,9 +73,6 @@ def test_a_package_that_does_not_exist_stops_the_run_before_anything_stops(
 @pytest.fixture(scope="module")
 def upgraded(cluster: Cluster, machines: Machines, playbooks: Playbooks) -> Iterator[Load]:
     """The load of an upgrade whose controller dies when one worker has changed, and which is run again."""
-    client = cluster.client()
-    client.wait_for_dag(DAG, seconds=120)
-    client.pause(DAG, False)
     assert versions(machines, cluster) == {OLD}
     with Load(cluster) as load:
         playbooks.kill_at(r"Canary \| Remove the canary file", UPGRADE)

@@ -31,6 +31,8 @@ class Load:
         self._threads = [threading.Thread(target=self._work, name=f"load {number}") for number in (1, 2)]
 
     def __enter__(self) -> Load:
+        self._scene.client.wait_for_dag(DAG, seconds=120)
+        self._scene.client.pause(DAG, False)
         for thread in self._threads:
             thread.start()
         return self
