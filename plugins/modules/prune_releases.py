@@ -88,7 +88,7 @@ def to_remove(
     """Return the releases that nobody needs any more, oldest last, and then parts of releases."""
     if not (root / "releases").is_dir():
         return []
-    # The time of the rename into place. An archive's own times are older than that and say nothing.
+    # The time of the rename into place. A release of the runtime has the modification time of its build.
     releases = sorted(
         (path for path in (root / "releases").iterdir() if RELEASE.fullmatch(path.name) and path.is_dir()),
         key=lambda path: path.stat().st_ctime,

@@ -39,7 +39,7 @@ def test_cpu_of_parts_and_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
             assert command == ("python3", "-c", cpu.PROBE)
             machine = f"usage_usec {int((used[name] + now[0] / 10) * 1e6)}\n"
             # The second unit is new at the end.
-            units = {"haproxy": now[0] / 20} | ({"ssh": 3.0} if now[0] > 100 else {})
+            units = {"haproxy": now[0] / 20} | ({"rsyslog": 3.0} if now[0] > 100 else {})
             return json.dumps({"machine": machine, "units": units})
 
     def sleep(seconds: float) -> None:
@@ -55,10 +55,10 @@ def test_cpu_of_parts_and_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meter.rate(60) == {
         "control": pytest.approx(0.1),
         "control/haproxy": pytest.approx(0.05),
-        "control/ssh": pytest.approx(0.05),
+        "control/rsyslog": pytest.approx(0.05),
         "workers": pytest.approx(0.2),
         "workers/haproxy": pytest.approx(0.1),
-        "workers/ssh": pytest.approx(0.1),
+        "workers/rsyslog": pytest.approx(0.1),
     }
 
 
@@ -93,7 +93,7 @@ def test_idle_use_is_subtracted_and_never_more_than_there_was() -> None:
 
 
 def test_a_unit_that_was_not_there_before_has_used_all_it_has() -> None:
-    assert shapes.net_cpu({"control": 1.0}, {"control": 2.0, "control/ssh": 0.5}, {}, 10) == {
+    assert shapes.net_cpu({"control": 1.0}, {"control": 2.0, "control/rsyslog": 0.5}, {}, 10) == {
         "control": 1.0,
-        "control/ssh": 0.5,
+        "control/rsyslog": 0.5,
     }
