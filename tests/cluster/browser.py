@@ -5,7 +5,6 @@ A conftest.py imports the fixtures ``artifacts``, ``chromium``, ``browser_option
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -38,10 +37,7 @@ def install_chromium() -> str:
     missing = [package for program, package in wanted.items() if shutil.which(program) is None]
     if missing:
         print(f"Installing {' and '.join(missing)} on this machine, for the tests in a browser.")
-        sudo = [] if os.geteuid() == 0 else ["sudo"]
-        subprocess.run([*sudo, "apt-get", "update", "--quiet"], check=True)
-        install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
-        subprocess.run([*sudo, *install, *missing], check=True)
+        subprocess.run([PROJECT / "tools/apt_install", *missing], check=True)
     path = shutil.which("chromium")
     assert path
     return path
