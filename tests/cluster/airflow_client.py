@@ -148,19 +148,36 @@ def _moment(text: str | None) -> datetime | None:
 
 
 class AirflowClient:
-    """Speaks to the API servers of a cluster as one user."""
+    """Speaks to the API servers of a cluster as one user.
 
-    def __init__(self, url: str, user: str, password: str, ca_file: Path | None = None) -> None:
+    :param read_password: returns the user's password when the one in use is refused, as after a rotation of secrets.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: str,
+        ca_file: Path | None = None,
+        read_password: Callable[[], str] | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self._ca_file = ca_file
         self._user = user
         self._password = password
+        self._read_password = read_password
         self._token: str | None = None
+
+    def _log_in(self) -> tuple[int, str]:
+        body = {"username": self._user, "password": self._password}
+        return http("POST", f"{self.url}/auth/token", body=body, ca_file=self._ca_file)
 
     def token(self) -> str:
         """Log in, and return a token for the REST API."""
-        body = {"username": self._user, "password": self._password}
-        status, text = http("POST", f"{self.url}/auth/token", body=body, ca_file=self._ca_file)
+        status, text = self._log_in()
+        if status == 401 and self._read_password:
+            self._password = self._read_password()
+            status, text = self._log_in()
         if status not in (200, 201):
             raise ApiError("POST", f"{self.url}/auth/token", status, text)
         return str(json.loads(text)["access_token"])
@@ -178,7 +195,8 @@ class AirflowClient:
                 self._token = self.token()
             headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
             status, text = http(method, url, body=body, headers=headers, ca_file=self._ca_file)
-            if status != 401:
+            # An expired token; one that was signed with an earlier secret
+            if status not in (401, 403):
                 break
         if status in (502, 503, 504):
             raise Unavailable(method, url, status, text)

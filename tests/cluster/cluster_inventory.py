@@ -197,8 +197,10 @@ class Cluster:
         return self.variables[host]["flower_user"], self.password("flower_password")
 
     def client(self) -> AirflowClient:
-        """Return a client that speaks as the admin."""
-        return AirflowClient(self.url, *self.admin, self.ca_file)
+        """Return a client that speaks as the admin, also after a rotation of secrets."""
+        return AirflowClient(
+            self.url, *self.admin, self.ca_file, read_password=lambda: Cluster.read(*self.inventories).admin[1]
+        )
 
     def host_of(self, hostname: str) -> str:
         """Return the inventory's name of the machine that Airflow calls ``hostname``."""

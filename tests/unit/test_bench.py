@@ -12,7 +12,7 @@ from typing import Any
 
 import heartbeat_benchmark
 import pytest
-from airflow_client import AirflowClient, DagRun
+from airflow_client import DagRun
 from bench import __main__ as command
 from bench import blocks, deploy, ours, report, results, shapes, site, stock
 from cluster_inventory import Cluster
@@ -97,18 +97,6 @@ def test_a_shape_begins_when_it_is_unpaused(left: int, monkeypatch: pytest.Monke
 def test_a_pause_that_meets_other_dags_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="50 DAGs bench_quick"):
         shapes.pause(Api(), shapes.BY_NAME["quick"], True)  # type: ignore[arg-type]
-
-
-def test_a_list_in_a_query_is_a_repeated_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def http(method: str, url: str, **rest: object) -> tuple[int, str]:
-        asked.append(url)
-        return 201, json.dumps({"access_token": "t"})
-
-    monkeypatch.setattr("airflow_client.http", http)
-    AirflowClient("https://host", "user", "password").call("GET", "/dags", state=["queued", "running"], limit=1)
-    assert asked[-1] == "https://host/api/v2/dags?state=queued&state=running&limit=1"
 
 
 def test_each_shape_has_a_dag_file_with_its_numbers() -> None:

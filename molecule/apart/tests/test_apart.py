@@ -45,9 +45,7 @@ def test_an_operation_works(playbooks: Playbooks, book: str, parameters: tuple[s
     playbooks.run(book, *parameters).must_succeed()
 
 
-def test_tasks_run_after_the_operations(cluster: Cluster, playbooks: Playbooks) -> None:
-    # The rotation made a new password.
-    client = Cluster.read(*cluster.inventories).client()
+def test_tasks_run_after_the_operations(client: AirflowClient, playbooks: Playbooks) -> None:
     run_id = client.trigger(DAG, {"tasks": 4, "seconds": 1})
     assert client.wait_for_run(DAG, run_id, seconds=180).state == "success"
     assert "Healthy." in playbooks.run("playbooks/status.yml").must_succeed().output

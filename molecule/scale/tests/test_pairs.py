@@ -159,8 +159,7 @@ def test_no_task_notices_a_backup_and_new_secrets(pairs: Cluster, playbooks: Pla
 
 @pytest.mark.usefixtures("firmware")
 def test_no_task_notices_a_reboot(pairs: Cluster, playbooks: Playbooks, machines: Machines) -> None:
-    # A rotation of secrets has made new passwords.
-    with Load(Cluster.read(*pairs.inventories)) as load:
+    with Load(pairs) as load:
         wait_for(lambda: any(load.runs.values()), what="the load under way", seconds=300)
         # Without the databases, which the first host has, tasks are interrupted.
         machines.run(SECOND, "touch", "/run/reboot-required")
@@ -200,7 +199,7 @@ def test_both_hosts_of_each_group_work_with_the_restored_database(
     machines.run(first, "airflow", "variables", "set", "undone", "1")
     restore = json.dumps({"cluster_restore_to": moment, "cluster_confirm": True})
     playbooks.run("playbooks/restore.yml", "-e", restore).must_succeed()
-    client = Cluster.read(*pairs.inventories).client()
+    client = pairs.client()
     for other in (SECOND, first):
         wait_until_healthy(playbooks)
         with stopped(machines, other):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from airflow_client import AirflowClient, ApiError, wait_for
+from airflow_client import AirflowClient, wait_for
 from cluster_inventory import Cluster
 
 from faults.harness import DAG, TRANSIENT, Scene
@@ -21,10 +21,8 @@ class Load:
     """DAG runs, one after the other, until it is told to end. Two of them side by side leave no gap."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._inventories = cluster.inventories
         self._scene = Scene(cluster, Machines(cluster), cluster.client())
         self._stop = threading.Event()
-        self._lock = threading.Lock()
         # Their states at their ends; none before that.
         self.runs: dict[str, str] = {}
         self._errors: list[Exception] = []
@@ -60,16 +58,8 @@ class Load:
         return run.state if run.finished else None
 
     def _patiently(self, ask: Callable[[AirflowClient], str | None]) -> str:
-        """Ask until there is an answer, with a new login where the old one has ended."""
-
-        def answer() -> str | None:
-            try:
-                return ask(self._scene.client)
-            except ApiError as error:
-                # The old password, the old token
-                if error.status in (401, 403):
-                    with self._lock:
-                        self._scene.client = Cluster.read(*self._inventories).client()
-                raise
-
-        return wait_for(answer, what="an answer of the API", seconds=300, interval=0.5, transient=TRANSIENT)
+        """Ask until there is an answer."""
+        client = self._scene.client
+        return wait_for(
+            lambda: ask(client), what="an answer of the API", seconds=300, interval=0.5, transient=TRANSIENT
+        )
