@@ -1,4 +1,4 @@
-"""Nothing that people or strangers do at the front door delays the heartbeat of a task."""
+"""Nothing that people or strangers do at the front door delays the heartbeat of a task, or makes the UI unavailable."""
 
 from __future__ import annotations
 
@@ -109,3 +109,20 @@ def test_a_flood_at_the_front_door_costs_no_heartbeat(cluster: Cluster) -> None:
     assert missed_heartbeats(machines, cluster, since) == []
     assert flood.strong(), dict(flood.answers)
     assert not any(status not in (0, 413) for name, status in flood.answers if name == "upload")
+
+
+def test_a_busy_api_server_keeps_its_requests(cluster: Cluster) -> None:
+    """A change of a large DAG run keeps an API server busy for seconds; here all of its processes are stopped."""
+    machines, [host] = Machines(cluster), cluster.groups["airflow_api_server"]
+    signal = ("systemctl", "kill", "airflow-api-server@*.service", "--signal")
+    with ThreadPoolExecutor() as pool:
+        machines.run(host, *signal, "STOP")
+        try:
+            answers = []
+            # Longer than two checks of a second each, and shorter than two of five.
+            for _ in range(8):
+                answers.append(pool.submit(send, cluster, "GET", "/api/v2/version"))
+                time.sleep(1)
+        finally:
+            machines.run(host, *signal, "CONT")
+    assert [answer.result().status for answer in answers] == [200] * 8
